@@ -1,0 +1,5 @@
+"""`python -m moebook` is the command `moebook`."""
+
+from moebook.cli import main
+
+main()

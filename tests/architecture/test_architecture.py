@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from moebook.architecture import Family, ModelConfig, abnar_flops_per_token, counts
+from moebook.errors import InputError
+
+
+def test_parameters_of_a_model_counted_by_hand():
+    config = ModelConfig(width=8, ffn_width=16, heads=2, layers=3, granularity=2, experts=6, active=2, vocab=10)
+    block = 4 * 8 * 8 + 6 * 3 * 8 * 8 + 8 * 6 + 4 * 8
+    assert counts(config).params == 10 * 8 + 3 * block + 8 + 8 * 10
+    assert counts(config).params_active == counts(config).params - 3 * 4 * 3 * 8 * 8
+    assert counts(config).params_nonembedding == 3 * block + 8
+    assert config.sparsity == pytest.approx(2 / 3)
+
+
+def test_flops_of_a_model_counted_by_hand():
+    config = ModelConfig(width=8, ffn_width=16, heads=2, layers=1, granularity=1, experts=4, active=1, vocab=10,
+                         context=32)
+    forward = 2 * 4 * 64 + 4 * 32 * 8 + 2 * 3 * 8 * 16 + 2 * 8 * 4 + 2 * 8 * 10
+    assert counts(config).flops_per_token == 3 * forward
+
+
+def test_terms_sum_to_totals():
+    for sparsity in (0, 0.5, 15 / 16):
+        found = counts(Family().config(48, sparsity))
+        assert sum(found.parameter_terms.values()) == found.params
+        assert sum(found.flop_terms.values()) == found.flops_per_token
+        assert found.training_bytes() == 16 * found.params
+
+
+def test_the_papers_count_differs_only_in_its_router_where_d_ffn_is_four_d():
+    config = ModelConfig(width=64, ffn_width=256, heads=4, layers=2, experts=8, active=2, vocab=1000, context=256)
+    paper = abnar_flops_per_token(vocab=1000, context=256, layers=2, width=64, granularity=1, experts=8, active=2)
+    assert paper - counts(config).flops_per_token == 2 * (14 - 6) * 64 * 8
+
+
+@pytest.mark.parametrize("sparsity", [0, 0.5, 0.75, 0.9375, 63 / 64])
+@pytest.mark.parametrize("family", [Family(), Family(granularity=1, active=1, layers=4), Family(granularity=4, active=4)])
+def test_the_continued_family_passes_through_its_members(family, sparsity):
+    member = counts(family.config(32, sparsity))
+    continued = family.counts_at(np.array([32.0]), np.array([sparsity]))
+    for name in ("params", "params_active", "params_nonembedding", "params_active_nonembedding", "flops_per_token"):
+        assert getattr(continued, name)[0] == pytest.approx(getattr(member, name), rel=1e-12), name
+
+
+def test_equal_active_flops_of_dense_and_sparse_but_for_the_router():
+    dense, sparse = (counts(Family().config(32, s)).flop_terms for s in (0, 0.75))
+    assert dense["experts"] == sparse["experts"]
+    assert dense["router"] == 0 < sparse["router"]
+
+
+def test_heads_keep_an_even_width_near_the_one_aimed_at():
+    family = Family(head_width=16)
+    assert [family.config(w, 0).head_width for w in (12, 16, 24, 32, 40, 48, 64)] == [12, 16, 12, 16, 20, 16, 16]
+
+
+@pytest.mark.parametrize("change, field", [
+    ({"experts": 1, "active": 2}, "experts"), ({"width": 0}, "width"), ({"heads": 3}, "heads"),
+    ({"granularity": 3}, "granularity"), ({"layers": 1.5}, "layers"), ({"rope_theta": -1.0}, "rope_theta"),
+])
+def test_impossible_models_are_refused_by_field(change, field):
+    with pytest.raises(InputError, match=f"model: {field}: "):
+        ModelConfig(**{"width": 16, "ffn_width": 32, "heads": 1, **change})
+
+
+def test_a_sparsity_without_whole_experts_is_refused():
+    with pytest.raises(InputError, match=r"sparsity: 0.3"):
+        Family().config(16, 0.3)
