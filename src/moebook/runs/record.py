@@ -1,0 +1,222 @@
+"""What a run is: one record, typed, checked when it is made and again when it is read.
+
+A record's key is a hash of what decides its numbers (configuration, text, numerics version), so the same run
+has the same key everywhere. A run that failed or diverged is a record too: it has a reason and no loss.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from moebook.errors import InputError
+from moebook.files import canonical_json, sha256_hex
+
+FORMAT = 1
+STATUSES = ("done", "diverged", "failed")
+#: What a finished run must have measured; a run that did not finish may lack any of them.
+DONE_MEASURES = (
+    "params", "params_active", "params_nonembedding", "params_active_nonembedding", "sparsity",
+    "tokens", "compute_flops", "flops_per_token", "loss_nats", "loss_stderr_nats", "bits_per_byte",
+)  # fmt: skip
+#: Measures of a trained model; a run that did not finish has none of them.
+LOSS_MEASURES = ("loss_nats", "loss_stderr_nats", "bits_per_byte", "train_loss_nats", "balance_loss")
+_POSITIVE = ("params", "params_active", "tokens", "compute_flops", "flops_per_token", "loss_nats")
+_MODEL_COUNTS = ("width", "layers", "context", "experts", "active", "granularity")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def run_key(config: Mapping[str, Any], numerics: int) -> str:
+    """A run's name: 16 hex digits of the sha256 of its configuration and numerics version.
+
+    `config` is the plain mapping {model, recipe, text, tokens, seed}; equal values give equal keys, in any
+    order of fields.
+    """
+    return sha256_hex(canonical_json({"config": config, "numerics": numerics}))[:16]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run.
+
+    config: {model: {...}, recipe: {...}, text: {name, sha256, ...}, tokens, seed}, plain values only.
+    numerics: version of the computation; two versions do not give the same numbers.
+    status: "done", "diverged" or "failed"; `reason` says why, and at which step, unless done.
+    measures: what was counted and measured; losses in nats a token. A run that is not done has no loss.
+    curve: {tokens: [...], loss_nats: [...]}, the training loss, thinned.
+    cost: {wall_seconds, cpu_seconds, tokens_per_second}.
+    environment: {device, ...}: hardware, versions, commit of the code.
+    finished: ISO time. history: earlier attempts that did not finish, oldest first, as plain mappings.
+
+    Raises InputError naming the field and the value.
+    """
+
+    config: Mapping[str, Any]
+    numerics: int
+    status: str
+    measures: Mapping[str, Any]
+    study: str = ""
+    reason: str = ""
+    curve: Mapping[str, Any] = field(default_factory=dict)
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    finished: str = ""
+    history: tuple[Mapping[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("config", "measures", "curve", "cost", "environment", "history"):
+            try:
+                plain = json.loads(canonical_json(getattr(self, name)))
+            except ValueError as error:
+                raise InputError(f"record: {name}: holds a number that is not finite: {error}") from error
+            object.__setattr__(self, name, tuple(plain) if name == "history" else plain)
+        _validate(self)
+
+    @property
+    def key(self) -> str:
+        return run_key(self.config, self.numerics)
+
+    @property
+    def text(self) -> str:
+        """Name of the text the run was trained on."""
+        return self.config["text"]["name"]
+
+    @property
+    def seed(self) -> int:
+        return self.config["seed"]
+
+    @property
+    def tokens(self) -> int:
+        """Training tokens D."""
+        return self.config["tokens"]
+
+    @property
+    def model(self) -> Mapping[str, Any]:
+        return self.config["model"]
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        return self.config["recipe"]
+
+    @property
+    def done(self) -> bool:
+        return self.status == "done"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain values, with its format, key and checksum."""
+        content = {"format": FORMAT, "key": self.key} | {f.name: getattr(self, f.name) for f in fields(self)}
+        content["history"] = list(self.history)
+        return content | {"sha256": _checksum(content)}
+
+    def to_json(self) -> str:
+        """The record as it is stored: canonical JSON, one line a field."""
+        lines = (f'"{name}":{canonical_json(value)}' for name, value in self.to_dict().items())
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+
+    @classmethod
+    def from_dict(cls, content: Any, where: str = "record") -> Record:
+        """The record in a mapping made by `to_dict`; `where` (a file's name) opens each error's message."""
+        if not isinstance(content, Mapping):
+            raise InputError(f"{where}: is {type(content).__name__}, not a record")
+        if content.get("format") != FORMAT:
+            raise InputError(f"{where}: format: {content.get('format')!r}: only format {FORMAT} is known")
+        names = [f.name for f in fields(cls)]
+        expected = {"format", "key", "sha256", *names}
+        if missing := sorted(expected - set(content)):
+            raise InputError(f"{where}: {missing[0]}: missing")
+        if unknown := sorted(map(str, set(content) - expected)):
+            raise InputError(f"{where}: {unknown[0]}: unknown field")
+        if content["sha256"] != _checksum(content):
+            raise InputError(f"{where}: sha256: {content['sha256']!r}: does not match the content: edited")
+        try:
+            record = cls(**{name: content[name] for name in names})
+        except InputError as error:
+            raise InputError(f"{where}: {str(error).removeprefix('record: ')}") from error
+        if content["key"] != record.key:
+            raise InputError(
+                f"{where}: key: {content['key']!r}: the configuration and numerics give {record.key}"
+            )
+        return record
+
+    @classmethod
+    def from_json(cls, content: str | bytes, where: str = "record") -> Record:
+        """The record in a stored file's content."""
+        try:
+            parsed = json.loads(content, parse_constant=_refuse)
+        except ValueError as error:
+            raise InputError(f"{where}: half-written or not JSON: {error}") from error
+        return cls.from_dict(parsed, where)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number")
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return sha256_hex(canonical_json({name: value for name, value in content.items() if name != "sha256"}))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _need(condition: bool, name: str, value: Any, rule: str) -> None:
+    if not condition:
+        raise InputError(f"record: {name}: {value!r}: {rule}")
+
+
+def _integer(value: Any, name: str, least: int) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    _need(whole and value >= least, name, value, f"must be a whole number of at least {least}")
+
+
+def _validate(record: Record) -> None:
+    config = record.config
+    _need(isinstance(config, Mapping), "config", config, "must be a mapping")
+    _need(
+        set(config) == {"model", "recipe", "text", "tokens", "seed"},
+        "config", sorted(config), "must have model, recipe, text, tokens and seed",
+    )  # fmt: skip
+    for part in ("model", "recipe", "text"):
+        _need(isinstance(config[part], Mapping), f"config.{part}", config[part], "must be a mapping")
+    for name in _MODEL_COUNTS:
+        _integer(config["model"].get(name), f"config.model.{name}", 1)
+    for name in ("name", "sha256"):
+        value = config["text"].get(name)
+        _need(isinstance(value, str) and bool(value), f"config.text.{name}", value, "must be text")
+    _need(bool(_NAME.fullmatch(record.text)), "config.text.name", record.text, "cannot name a folder")
+    _integer(config["tokens"], "config.tokens", 1)
+    _integer(config["seed"], "config.seed", 0)
+    _integer(record.numerics, "numerics", 1)
+    _need(record.status in STATUSES, "status", record.status, f"must be one of {', '.join(STATUSES)}")
+    for name in ("study", "reason", "finished"):
+        _need(isinstance(getattr(record, name), str), name, getattr(record, name), "must be text")
+    for name in ("measures", "curve", "cost", "environment"):
+        _need(isinstance(getattr(record, name), Mapping), name, getattr(record, name), "must be a mapping")
+    for part in ("measures", "cost"):
+        for name, value in getattr(record, part).items():
+            _need(value is None or _is_number(value), f"{part}.{name}", value, "must be a number or null")
+    _validate_measures(record)
+
+
+def _validate_measures(record: Record) -> None:
+    measures = record.measures
+    for name in _POSITIVE:
+        if measures.get(name) is not None:
+            _need(measures[name] > 0, f"measures.{name}", measures[name], "must be positive")
+    if measures.get("tokens") is not None:
+        same = measures["tokens"] == record.tokens
+        _need(same, "measures.tokens", measures["tokens"], f"config.tokens is {record.tokens}")
+    if record.done:
+        for name in DONE_MEASURES:
+            _need(measures.get(name) is not None, f"measures.{name}", None, "missing in a run that is done")
+        _need(not record.reason, "reason", record.reason, "a run that is done has none")
+    else:
+        for name in LOSS_MEASURES:
+            value = measures.get(name)
+            _need(value is None, f"measures.{name}", value, f"a run that {record.status} has no loss")
+        _need(bool(record.reason), "reason", record.reason, f"must say why the run is {record.status}")
