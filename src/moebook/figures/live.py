@@ -1,0 +1,151 @@
+"""Live figures: HTML that answers to a slider with no kernel, no library and no network.
+
+Each is one self-contained string: the numbers as JSON, our own small script and styles, and the same
+numbers as a plain table for those without scripts. Keyboard: the slider is a native range input.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from moebook.figures.page import Html, table
+from moebook.figures.style import flops_text, sparsity_text
+
+if TYPE_CHECKING:
+    import pandas
+
+DRAWS_SHOWN = 300
+
+
+def doublings(sparsity: np.ndarray | float) -> np.ndarray:
+    """log2(1/(1 - S)): how often E/K doubled from the dense model; the axis of all sparsity figures."""
+    return -np.log2(1 - np.asarray(sparsity, dtype=float))
+
+
+def posterior_of_sparsity(
+    compute_flops: Sequence[float],
+    sparsity_star: np.ndarray,
+    fitted: tuple[float, float],
+    sparsity_top: float,
+    title: str,
+) -> Html:
+    """The posterior of the optimal sparsity under a slider over budgets.
+
+    compute_flops: B budgets (FLOPs), rising; sparsity_star: [draws, B] the optimum of each draw; fitted:
+    smallest and largest budget with runs (FLOPs), beyond which the page says that it extrapolates;
+    sparsity_top: largest sparsity of the search grid, whose mass is named as an edge.
+    """
+    sparsity_star = np.asarray(sparsity_star, dtype=float)
+    if sparsity_star.ndim != 2 or sparsity_star.shape[1] != len(compute_flops):
+        raise ValueError(
+            f"sparsity_star: shape {sparsity_star.shape}: not [draws, {len(compute_flops)} budgets]"
+        )
+    if not np.all((sparsity_star >= 0) & (sparsity_star < 1)):
+        raise ValueError("sparsity_star: a value outside [0, 1)")
+    shown = thin(sparsity_star, DRAWS_SHOWN)
+    top = float(doublings(sparsity_top))
+    hundredths = np.rint(100 * np.minimum(doublings(shown), top)).astype(int)
+    data = {
+        "kind": "posterior", "budgets": [float(f"{c:.4g}") for c in compute_flops],
+        "fitted": list(fitted), "top": round(top, 4), "draws": hundredths.T.tolist(),
+    }  # fmt: skip
+    return _figure(data, title, posterior_table(compute_flops, sparsity_star, sparsity_top))
+
+
+def loss_against_sparsity(
+    compute_flops: Sequence[float],
+    sparsity: Sequence[float],
+    loss_nats: Mapping[str, np.ndarray],
+    fitted: tuple[float, float],
+    title: str,
+) -> Html:
+    """Loss at the best size as a function of sparsity, under a slider over budgets.
+
+    compute_flops: B budgets; sparsity: P grid points in [0, 1), rising from 0; loss_nats: "low", "middle",
+    "high", each [B, P], the quantiles .05, .5 and .95 of the loss (nats per byte).
+    """
+    import pandas as pd
+
+    grid = doublings(np.asarray(sparsity, dtype=float))
+    data: dict[str, Any] = {
+        "kind": "isoflop", "budgets": [float(f"{c:.4g}") for c in compute_flops], "fitted": list(fitted),
+        "top": round(float(grid[-1]), 4), "x": [round(float(g), 4) for g in grid],
+    }  # fmt: skip
+    shape = (len(compute_flops), len(grid))
+    for name in ("low", "middle", "high"):
+        values = np.asarray(loss_nats[name], dtype=float)
+        if values.shape != shape:
+            raise ValueError(f"loss_nats: {name}: shape {values.shape}: not [budgets, sparsities] {shape}")
+        data[name] = np.rint(1e4 * values).astype(int).tolist()
+    middle = np.asarray(loss_nats["middle"], dtype=float)
+    whole = [i for i, g in enumerate(grid) if abs(g - round(g)) < 1e-6]
+    rows = pd.DataFrame({"C (FLOPs)": [flops_text(c) for c in compute_flops]})
+    for i in whole:
+        rows[f"S = {sparsity_text(float(sparsity[i]))}"] = [f"{value:.3f}" for value in middle[:, i]]
+    return _figure(data, title, rows)
+
+
+def posterior_table(
+    compute_flops: Sequence[float], sparsity_star: np.ndarray, sparsity_top: float
+) -> pandas.DataFrame:
+    """The live posterior's numbers: a row a budget with median, 50 % and 90 % interval, mass at the edges."""
+    import pandas as pd
+
+    quantiles = np.quantile(sparsity_star, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
+    text = np.vectorize(sparsity_decimal)(quantiles)
+    near_top = np.mean(doublings(sparsity_star) > doublings(sparsity_top) - 0.005, axis=0)
+    near_zero = np.mean(doublings(sparsity_star) < 0.005, axis=0)
+    return pd.DataFrame(
+        {
+            "C (FLOPs)": [flops_text(c) for c in compute_flops],
+            "median S*": text[2],
+            "50 % interval": [f"{a} to {b}" for a, b in zip(text[1], text[3], strict=True)],
+            "90 % interval": [f"{a} to {b}" for a, b in zip(text[0], text[4], strict=True)],
+            "draws at S = 0": [f"{share:.0%}" for share in near_zero],
+            f"draws at S = {sparsity_text(sparsity_top)}": [f"{share:.0%}" for share in near_top],
+        }
+    )
+
+
+def sparsity_decimal(sparsity: float) -> str:
+    """Sparsity in decimals, more of them near one, where each decimal doubles E/K several times."""
+    return f"{sparsity:.{2 if sparsity < 0.9 else 3 if sparsity < 0.99 else 4}f}"
+
+
+def thin(draws: np.ndarray, count: int) -> np.ndarray:
+    """At most `count` rows, evenly spaced over the chain order."""
+    if len(draws) <= count:
+        return draws
+    return draws[np.linspace(0, len(draws) - 1, count).round().astype(int)]
+
+
+@cache
+def _asset(name: str) -> str:
+    return files("moebook.figures").joinpath(name).read_text(encoding="utf-8")
+
+
+def _figure(data: dict[str, Any], title: str, rows: pandas.DataFrame) -> Html:
+    budgets = data["budgets"]
+    inside = [i for i, c in enumerate(budgets) if c <= data["fitted"][1] * 1.001]
+    first = inside[-1] if inside else 0
+    payload = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
+    return Html(
+        f"<style>{_asset('live.css')}</style>"
+        f'<div class="mb-live" role="group" aria-label="{html.escape(title)}">'
+        f'<p class="mb-title">{html.escape(title)}</p>'
+        f'<label class="mb-control" hidden><span>Training compute</span>'
+        f'<input type="range" min="0" max="{len(budgets) - 1}" step="1" value="{first}" '
+        'autocomplete="off"></label>'
+        '<svg viewBox="0 0 560 250" role="img"></svg>'
+        '<output aria-live="polite"></output>'
+        f'<script type="application/json">{payload}</script>'
+        f"{table(rows, fold='The same numbers as a table')}"
+        f"</div><script>{_asset('live.js')}</script>"
+    )

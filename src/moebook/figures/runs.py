@@ -1,0 +1,101 @@
+"""Figures of the run table: IsoFLOP profiles and the noise between seeds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from moebook.figures.style import (
+    INK,
+    PALETTE,
+    count_axis,
+    flops_text,
+    new_figure,
+    of_sparsity,
+    sparsity_axis,
+    sparsity_text,
+)
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def isoflop_profile(
+    cells: pandas.DataFrame,
+    compute_flops: float,
+    sparsities: list[float],
+    size: str = "params_active",
+    loss_limits: tuple[float, float] | None = None,
+) -> Figure:
+    """Loss against size at one budget, a line for each sparsity; the lowest point of a line is drawn large.
+
+    cells: one row a (budget, sparsity, width) cell with columns compute_flops (FLOPs, as planned), sparsity,
+    params, params_active, loss_nats (mean over seeds) and loss_sd_nats (empty for one seed).
+    """
+    rows = cells[np.isclose(cells["compute_flops"], compute_flops, rtol=0.05)]
+    figure, axes = new_figure(3.5, 3.0)
+    looks = of_sparsity(sparsities)
+    for sparsity, line in rows.groupby("sparsity"):
+        line = line.sort_values(size)
+        color, marker = looks[float(sparsity)]
+        axes.errorbar(
+            line[size], line["loss_nats"], yerr=line["loss_sd_nats"].fillna(0), color=color, marker=marker,
+            markersize=4.5, linewidth=1.5, capsize=2, label=f"S = {sparsity_text(float(sparsity))}",
+        )  # fmt: skip
+        best = line.loc[line["loss_nats"].idxmin()]
+        axes.plot(
+            best[size], best["loss_nats"], marker=marker, color=color, markersize=9, markeredgecolor=INK
+        )
+    label = {"params_active": "active parameters", "params": "parameters N"}[size]
+    count_axis(axes, label)
+    axes.set_ylabel("loss (nats per byte)")
+    axes.set_title(f"C = {flops_text(compute_flops)} FLOPs")
+    if loss_limits:
+        axes.set_ylim(*loss_limits)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def seed_noise(replicates: pandas.DataFrame) -> Figure:
+    """How far each replicate lies from the mean of its cell, by sparsity.
+
+    replicates: one row a run of a cell with two seeds or more; columns sparsity and deviation_nats.
+    """
+    figure, axes = new_figure(5.2, 2.8)
+    looks = of_sparsity(list(replicates["sparsity"]))
+    names = []
+    for row, (sparsity, group) in enumerate(replicates.groupby("sparsity")):
+        color, marker = looks[float(sparsity)]
+        spread = np.linspace(-0.18, 0.18, len(group)) if len(group) > 1 else np.zeros(1)
+        axes.plot(1000 * group["deviation_nats"], row + spread, marker, color=color, markersize=4, alpha=0.8)
+        names.append(f"S = {sparsity_text(float(sparsity))}")
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.set_yticks(range(len(names)), names)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("loss minus the mean of its cell (thousandths of a nat per byte)")
+    return figure
+
+
+def gain_from_sparsity(best: pandas.DataFrame) -> Figure:
+    """Loss of the best size against sparsity, a line for each budget.
+
+    best: columns compute_flops, sparsity, loss_nats and bracketed (whether the best size has both
+    neighbours). Cells that are not bracketed are drawn hollow.
+    """
+    figure, axes = new_figure(5.2, 3.2)
+    for index, (budget, line) in enumerate(best.groupby("compute_flops")):
+        line = line.sort_values("sparsity")
+        at = -np.log2(1 - line["sparsity"].to_numpy())
+        color = PALETTE[index % len(PALETTE)]
+        axes.plot(
+            at, line["loss_nats"], color=color, linewidth=1.5, label=f"{flops_text(float(budget))} FLOPs"
+        )
+        for x, loss, bracketed in zip(at, line["loss_nats"], line["bracketed"], strict=True):
+            axes.plot(x, loss, "o", color=color, markerfacecolor=color if bracketed else "none", markersize=6)
+    sparsity_axis(axes, float(-np.log2(1 - best["sparsity"].max())))
+    axes.set_xlabel("sparsity S = (E − K)/E")
+    axes.set_ylabel("loss at the best size\n(nats per byte)")
+    axes.legend()
+    return figure
