@@ -48,14 +48,14 @@ class Counts:
 
 
 def count(
-    *, vocab: Number, context: Number, layers: Number, width: Number, head_width: Number,
+    *, vocab: Number, context: Number, layers: Number, width: Number,
     expert_width: Number, experts: Number, active: Number, routed: Number,
 ) -> Counts:
     """Count one shape.
 
     Args:
         vocab, context: symbols; tokens of a training sequence.
-        layers, width, head_width: depth; residual width d; width of one attention head.
+        layers, width: depth; residual width d.
         expert_width: hidden width f of one expert (three d x f matrices).
         experts, active: E and K.
         routed: 1 where there is a router, 0 in a dense model (an array where `experts` is one).

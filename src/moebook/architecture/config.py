@@ -83,6 +83,6 @@ def counts(config: ModelConfig) -> Counts:
     """Parameters, FLOPs per token and bytes of a model (conventions: `moebook.architecture.accounting`)."""
     return count(
         vocab=config.vocab, context=config.context, layers=config.layers, width=config.width,
-        head_width=config.head_width, expert_width=config.expert_width,
+        expert_width=config.expert_width,
         experts=config.experts, active=config.active, routed=int(config.routed),
     )

@@ -73,7 +73,7 @@ class Family:
         routed = (sparsity > 0) * 1
         return count(
             vocab=self.vocab, context=self.context, layers=self.layers, width=width,
-            head_width=self.head_width, expert_width=self.ffn_ratio * width / self.granularity,
+            expert_width=self.ffn_ratio * width / self.granularity,
             experts=self._at_zero(self.active / (1 - sparsity), routed),
             active=self._at_zero(self.active, routed), routed=routed,
         )

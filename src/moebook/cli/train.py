@@ -1,7 +1,90 @@
-"""The verb `train`."""
+"""The verb `train`: one model, one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
+
+EXAMPLE = "Example: moebook train --width 32 --sparsity 0.75 --compute 3e10 --out out/first"
+
+
+def train(
+    width: Annotated[int, typer.Option(help="Residual width d.")] = 32,
+    sparsity: Annotated[float, typer.Option(help="S = (E - K) / E; 0 is the dense model.")] = 0.0,
+    compute: Annotated[float | None, typer.Option(help="Training budget C in FLOPs.")] = None,
+    tokens: Annotated[int | None, typer.Option(help="Training tokens D, instead of --compute.")] = None,
+    layers: Annotated[int, typer.Option(help="Depth.")] = 2,
+    granularity: Annotated[int, typer.Option(help="G: an expert has 1/G of the feed-forward's width.")] = 2,
+    active: Annotated[int, typer.Option(help="K: experts used per token.")] = 2,
+    context: Annotated[int, typer.Option(help="Tokens of a training sequence.")] = 128,
+    learning_rate: Annotated[float, typer.Option(help="Rate at width 64; scaled by sqrt(64 / d).")] = 4e-3,
+    batch: Annotated[int, typer.Option(help="Sequences of a step.")] = 4,
+    seed: Annotated[int, typer.Option(help="Decides initial weights and order of the text.")] = 0,
+    folder: Annotated[
+        Path | None, typer.Option(help="A folder of .jsonl[.xz|.zst] or .txt files to train on.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for record.json, model.safetensors and checkpoints.")] = Path(
+        "out/train"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+) -> None:
+    """Train one model on the Python sources of the locked packages, or on a folder of your own.
+
+    Interrupted at any moment and started again with the same options, it goes on where it was.
+    """
+    from moebook.errors import InputError
+
+    if (compute is None) == (tokens is None):
+        raise InputError("train: --compute, --tokens: give one of the two")
+    for name, value in (("--compute", compute), ("--tokens", tokens)):
+        if value is not None and not 0 < value < float("inf"):
+            raise InputError(f"train: {name}: {value}: must be a positive number")
+
+    from rich.console import Console
+    from safetensors.torch import save
+
+    from moebook.architecture import Family, counts
+    from moebook.cli.display import step_progress
+    from moebook.files import canonical_json, write_atomic
+    from moebook.text import TextSpec, load_text
+    from moebook.train import Recipe, train_trunk
+
+    model = Family(layers=layers, granularity=granularity, active=active, context=context).config(width, sparsity)
+    recipe = Recipe(learning_rate=learning_rate, batch_sequences=batch)
+    batch_tokens = batch * context
+    if tokens is None:
+        tokens = max(1, round(compute / counts(model).flops_per_token / batch_tokens)) * batch_tokens
+    elif tokens % batch_tokens:
+        raise InputError(f"train: --tokens: {tokens}: must be a multiple of a batch, {batch_tokens} tokens")
+    spec = TextSpec("folder", folder.resolve().name.lower()) if folder else TextSpec("packages", "packages")
+    text = load_text(spec, folder=folder)
+
+    def keep(trained) -> None:
+        write_atomic(out / "model.safetensors", save(dict(trained.state_dict())))
+
+    with step_progress(f"width {width}, S {sparsity:g}") as on_progress:
+        (record,) = train_trunk(
+            model, recipe, text, seed, [tokens], out / "checkpoint", study="", on_progress=on_progress,
+            keep_model=keep,
+        )
+    write_atomic(out / "record.json", record.to_json())
+    if as_json:
+        print(canonical_json(record.to_dict()))
+    elif record.done:
+        measures = record.measures
+        Console().print(
+            f"done: {measures['loss_nats']:.4f} ± {measures['loss_stderr_nats']:.4f} nats per byte "
+            f"({measures['bits_per_byte']:.4f} bits) after {tokens:,} tokens, "
+            f"{measures['compute_flops']:.3g} FLOPs, N {measures['params']:,}, "
+            f"N_a {measures['params_active']:,}: {out / 'record.json'}"
+        )
+    if not record.done:
+        typer.echo(f"{record.status}: {record.reason}", err=True)
+        raise typer.Exit(1)
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb `train`."""
+    app.command(epilog=EXAMPLE)(train)

@@ -1,0 +1,40 @@
+"""What long work shows: a bar on a terminal, now and then a line elsewhere. All of it on standard error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+QUIET_SECONDS = 20.0
+
+
+@contextmanager
+def step_progress(label: str) -> Iterator[Callable[[int, int, float], None]]:
+    """A callback (steps done, steps in all, loss in nats) that shows them."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        said = time.monotonic()
+
+        def say(done: int, total: int, loss: float) -> None:
+            nonlocal said
+            if time.monotonic() - said > QUIET_SECONDS or done == total:
+                said = time.monotonic()
+                console.print(f"{label}: step {done} of {total}, loss {loss:.3f}", highlight=False)
+
+        yield say
+        return
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.3f}"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(label, total=None, loss=float("nan"))
+
+        def show(done: int, total: int, loss: float) -> None:
+            progress.update(task, completed=done, total=total, loss=loss)
+
+        yield show

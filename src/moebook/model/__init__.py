@@ -1,0 +1,7 @@
+"""The decoder in torch: attention, router, experts."""
+
+from moebook.model.decoder import Decoder, Output
+from moebook.model.experts import Experts, experts_by_loop
+from moebook.model.router import Routing, route
+
+__all__ = ["Decoder", "Experts", "Output", "Routing", "experts_by_loop", "route"]

@@ -1,0 +1,156 @@
+"""The decoder: OLMoE's architecture (Muennighoff et al. 2024) at any size and sparsity.
+
+RMSNorm before attention and before the experts, rotary positions, RMSNorm on all of the queries and
+keys (QK-norm), SwiGLU experts chosen by softmax then top-k, no biases, input and output embeddings not tied.
+
+Shapes: B sequences, N tokens of one, T = B * N tokens, D width, H heads, W head width, V symbols, L layers,
+E experts, K experts of a token.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from moebook.architecture import ModelConfig, counts
+from moebook.model.experts import Experts
+from moebook.model.router import route
+
+
+class Output(NamedTuple):
+    """What a forward pass gives. Auxiliary losses are means over layers; 0 in a dense model.
+
+    Attributes:
+        logits_BNV: next-symbol logits.
+        balance_loss, z_loss: see `moebook.model.router.Routing`.
+        load_LE: share of the assignments that each layer's experts got (rows sum to 1).
+    """
+
+    logits_BNV: Tensor
+    balance_loss: Tensor
+    z_loss: Tensor
+    load_LE: Tensor
+
+
+def rotary_tables(context: int, head_width: int, theta: float) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of the rotary angles, both [N, W] in fp32 (Su et al. 2021, halves layout)."""
+    frequency = theta ** (-torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)
+    angle_NW = torch.outer(torch.arange(context, dtype=torch.float64), frequency).repeat(1, 2)
+    return angle_NW.cos().float(), angle_NW.sin().float()
+
+
+def _rotate(x_BHNW: Tensor, cos_NW: Tensor, sin_NW: Tensor) -> Tensor:
+    first, second = x_BHNW.chunk(2, -1)
+    return x_BHNW * cos_NW + torch.cat((-second, first), -1) * sin_NW
+
+
+class Attention(nn.Module):
+    """Causal self-attention with QK-norm and rotary positions."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        width = config.width
+        self.heads = config.heads
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.norm_q = nn.RMSNorm(width, eps=config.norm_eps)
+        self.norm_k = nn.RMSNorm(width, eps=config.norm_eps)
+
+    def forward(self, x_BND: Tensor, cos_NW: Tensor, sin_NW: Tensor) -> Tensor:
+        q, k, v = self.qkv(x_BND).chunk(3, -1)
+        q, k, v = (
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.norm_q(q), self.norm_k(k), v)
+        )
+        q, k = (_rotate(part, cos_NW, sin_NW).to(v.dtype) for part in (q, k))
+        y_BHNW = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.out(y_BHNW.transpose(1, 2).flatten(2))
+
+
+class Block(nn.Module):
+    """Attention, then experts, each on a normalised copy and added to the stream."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.norm_attention = nn.RMSNorm(config.width, eps=config.norm_eps)
+        self.attention = Attention(config)
+        self.norm_experts = nn.RMSNorm(config.width, eps=config.norm_eps)
+        self.experts = Experts(config.experts, config.width, config.expert_width)
+        self.router_ED = nn.Parameter(torch.empty(config.experts, config.width)) if config.routed else None
+
+    def forward(self, x_BND: Tensor, cos_NW: Tensor, sin_NW: Tensor):
+        x_BND = x_BND + self.attention(self.norm_attention(x_BND), cos_NW, sin_NW)
+        y_TD = self.norm_experts(x_BND).flatten(0, 1)
+        if self.router_ED is None:
+            return x_BND + self.experts.dense(y_TD).view_as(x_BND), None
+        logits_TE = functional.linear(y_TD, self.router_ED)
+        routing = route(logits_TE, self.config.active, self.config.renormalise)
+        y_TD = self.experts(y_TD, routing.expert_TK, routing.weight_TK)
+        return x_BND + y_TD.view_as(x_BND), routing
+
+
+class Decoder(nn.Module):
+    """A language model over `config.vocab` symbols.
+
+    Weights are drawn from `seed` on the CPU, so that a seed means the same model on every device:
+    embeddings of unit scale, matrices normal with variance 1 / fan-in, those that write into the
+    residual stream divided by sqrt(2 * layers), the output projection small.
+    """
+
+    def __init__(self, config: ModelConfig, seed: int = 0):
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab, config.width)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = nn.RMSNorm(config.width, eps=config.norm_eps)
+        self.output = nn.Linear(config.width, config.vocab, bias=False)
+        cos_NW, sin_NW = rotary_tables(config.context, config.head_width, config.rope_theta)
+        self.register_buffer("cos_NW", cos_NW, persistent=False)
+        self.register_buffer("sin_NW", sin_NW, persistent=False)
+        self._initialise(seed)
+        held = sum(p.numel() for p in self.parameters())
+        assert held == counts(config).params, f"the model holds {held} parameters, not {counts(config).params}"
+
+    @torch.no_grad()
+    def _initialise(self, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        width = self.config.width
+        into_stream = 1 / math.sqrt(2 * self.config.layers)
+
+        def draw(weight: Tensor, deviation: float) -> None:
+            weight.copy_(torch.randn(weight.shape, generator=generator) * deviation)
+
+        draw(self.embedding.weight, 1.0)
+        draw(self.output.weight, 1 / width)
+        for block in self.blocks:
+            draw(block.attention.qkv.weight, width**-0.5)
+            draw(block.attention.out.weight, width**-0.5 * into_stream)
+            draw(block.experts.in_EDF2, width**-0.5)
+            draw(block.experts.out_EFD, self.config.expert_width**-0.5 * into_stream)
+            if block.router_ED is not None:
+                draw(block.router_ED, width**-0.5)
+
+    def forward(self, tokens_BN: Tensor) -> Output:
+        """Next-symbol logits for int64 tokens [B, N], N up to `config.context`."""
+        length = tokens_BN.shape[1]
+        cos_NW, sin_NW = self.cos_NW[:length], self.sin_NW[:length]
+        x_BND = self.embedding(tokens_BN)
+        routings = []
+        for block in self.blocks:
+            x_BND, routing = block(x_BND, cos_NW, sin_NW)
+            if routing is not None:
+                routings.append(routing)
+        logits_BNV = self.output(self.norm(x_BND))
+        if not routings:
+            zero = logits_BNV.new_zeros(())
+            return Output(logits_BNV, zero, zero, logits_BNV.new_ones(self.config.layers, 1))
+        return Output(
+            logits_BNV,
+            torch.stack([r.balance_loss for r in routings]).mean(),
+            torch.stack([r.z_loss for r in routings]).mean(),
+            torch.stack([r.load_E for r in routings]),
+        )

@@ -1,0 +1,59 @@
+"""Which experts a token goes to, and what that costs in auxiliary loss.
+
+Shapes: T tokens, E experts, K experts of a token.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Routing(NamedTuple):
+    """Where tokens go.
+
+    Attributes:
+        expert_TK: chosen experts, best first; int64.
+        weight_TK: their weights, of the logits' type.
+        balance_loss: scalar, 1 where load is even (Fedus et al. 2021, Eq. 4).
+        z_loss: scalar, mean squared log-partition (Zoph et al. 2022, Eq. 5).
+        load_E: share of the T * K assignments that each expert got; sums to 1; no gradient.
+    """
+
+    expert_TK: Tensor
+    weight_TK: Tensor
+    balance_loss: Tensor
+    z_loss: Tensor
+    load_E: Tensor
+
+
+def route(logits_TE: Tensor, active: int, renormalise: bool) -> Routing:
+    """Softmax over all experts, then the top K, as OLMoE does (Muennighoff et al. 2024, section 2).
+
+    Ties go to the expert that torch's `topk` (or `max`, at K = 1) returns first.
+
+    Args:
+        logits_TE: router logits; taken to fp32 (left as they are in float64).
+        active: K.
+        renormalise: rescale the K weights so that they sum to one. With K = 1 that would cut the
+            router's gradient, so a single weight is kept as it is.
+    """
+    experts = logits_TE.shape[-1]
+    logits_TE = logits_TE if logits_TE.dtype == torch.float64 else logits_TE.float()
+    probability_TE = logits_TE.softmax(-1)
+    if active == 1:  # max is several times faster than topk
+        weight_TK, expert_TK = probability_TE.max(-1, keepdim=True)
+    else:
+        weight_TK, expert_TK = probability_TE.topk(active, -1)
+        if renormalise:
+            weight_TK = weight_TK / weight_TK.sum(-1, keepdim=True)
+    with torch.no_grad():
+        counts_E = torch.zeros(experts, dtype=torch.int64, device=logits_TE.device)
+        flat = expert_TK.reshape(-1)
+        counts_E.scatter_add_(0, flat, torch.ones_like(flat))
+        load_E = counts_E.to(probability_TE.dtype) / flat.numel()
+    balance_loss = experts * (load_E * probability_TE.mean(0)).sum()
+    z_loss = logits_TE.logsumexp(-1).square().mean()
+    return Routing(expert_TK, weight_TK, balance_loss, z_loss, load_E)

@@ -1,0 +1,105 @@
+"""Checkpoints: a safetensors file and a state file, written so that a crash leaves the old one or the new.
+
+The state file is the point of no return: it names its tensors file and their checksum, and is replaced
+atomically after the tensors are on the disk.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from moebook.errors import InputError
+from moebook.files import canonical_json, sha256_hex, write_atomic
+
+
+class Checkpoint:
+    """The newest state of one segment of a run, in `folder`, under `name`.
+
+    Args:
+        identity: what the state belongs to; a state of another identity is refused, never used.
+    """
+
+    def __init__(self, folder: Path, name: str, identity: str):
+        self.path = Path(folder) / f"{name}.json"
+        self.identity = identity
+
+    def exists(self) -> bool:
+        """Whether there is a state."""
+        return self.path.exists()
+
+    def write(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Replace the state. Raises InputError naming the file where the disk will not take it."""
+        content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+        digest = sha256_hex(content)
+        tensors_path = self.path.with_name(f"{self.path.stem}-{digest[:16]}.safetensors")
+        write_atomic(tensors_path, content)
+        whole = {"identity": self.identity, "tensors": tensors_path.name, "sha256": digest, "state": state}
+        write_atomic(self.path, canonical_json(whole))
+        self._drop_tensors(but=tensors_path.name)
+
+    def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The state, or None where there is none.
+
+        Raises InputError naming the file where it is damaged or belongs to another configuration.
+        """
+        if not self.exists():
+            return None
+        try:
+            whole = json.loads(self.path.read_text())
+            identity, name, digest, state = (whole[k] for k in ("identity", "tensors", "sha256", "state"))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{self.path}: not a checkpoint's state: {error}") from error
+        if identity != self.identity:
+            raise InputError(
+                f"{self.path}: identity: {identity}: checkpoint of another configuration (this run is "
+                f"{self.identity}); give another folder or delete this one"
+            )
+        tensors_path = self.path.with_name(name)
+        content = tensors_path.read_bytes() if tensors_path.exists() else b""
+        if sha256_hex(content) != digest:
+            raise InputError(f"{tensors_path}: damaged: its sha256 is not the one in {self.path.name}")
+        return load(content), state
+
+    def drop(self) -> None:
+        """Remove the state."""
+        self.path.unlink(missing_ok=True)
+        self._drop_tensors(but="")
+
+    def _drop_tensors(self, but: str) -> None:
+        for old in self.path.parent.glob(f"{self.path.stem}-*.safetensors"):
+            if old.name != but:
+                old.unlink(missing_ok=True)
+
+
+def training_tensors(model: torch.nn.Module, optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
+    """Weights and moments by name: `weight.<parameter>`, `mean.<parameter>`, `square.<parameter>`."""
+    tensors = {}
+    for name, parameter in model.named_parameters():
+        tensors[f"weight.{name}"] = parameter
+        state = optimizer.state.get(parameter)
+        if state:
+            tensors[f"mean.{name}"] = state["exp_avg"]
+            tensors[f"square.{name}"] = state["exp_avg_sq"]
+    return tensors
+
+
+@torch.no_grad()
+def restore_training(
+    model: torch.nn.Module, optimizer: torch.optim.AdamW, tensors: dict[str, Tensor], step: int
+) -> None:
+    """Put weights and moments back; `step` is the number of optimiser steps taken."""
+    optimizer.state.clear()
+    for name, parameter in model.named_parameters():
+        parameter.copy_(tensors[f"weight.{name}"])
+        if f"mean.{name}" in tensors:
+            optimizer.state[parameter] = {
+                "step": torch.tensor(float(step), device=parameter.device),
+                "exp_avg": tensors[f"mean.{name}"].to(parameter.device, copy=True),
+                "exp_avg_sq": tensors[f"square.{name}"].to(parameter.device, copy=True),
+            }

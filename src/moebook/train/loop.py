@@ -1,0 +1,279 @@
+"""Train one trunk: a stable-rate run off which short decays branch, one for each number of tokens.
+
+A branch is, bit for bit on a CPU, the run that would have been planned for that number of tokens: up to
+its decay the schedule does not depend on the end. So a trunk of three budgets costs little more than its
+longest run, and every record stands for itself.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+
+from moebook.architecture import ModelConfig
+from moebook.errors import InputError
+from moebook.files import canonical_json, sha256_hex
+from moebook.model import Decoder
+from moebook.runs import Record
+from moebook.text import Text, train_batch
+from moebook.train.checkpoint import Checkpoint, restore_training, training_tensors
+from moebook.train.environment import environment
+from moebook.train.evaluate import autocast, held_out_loss
+from moebook.train.numerics import NUMERICS
+from moebook.train.recipe import Recipe, learning_rate_at
+from moebook.train.run import RunConfig, TextIdentity, run_measures
+
+CURVE_POINTS = 64
+ON_PROGRESS = Callable[[int, int, float], None]  # steps done, steps in all, training loss in nats
+
+
+class Diverged(Exception):
+    """The loss is not finite, or far above that of a uniform guess."""
+
+
+@dataclass
+class Progress:
+    """Where training stands: steps taken, the loss of each, and what they cost."""
+
+    step: int = 0
+    losses_nats: list[float] = field(default_factory=list)
+    wall_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+
+class Trainer:
+    """A model, its optimiser and its place in the text; knows steps, not branches."""
+
+    def __init__(self, config: RunConfig, text: Text, device: torch.device):
+        self.config, self.text, self.device = config, text, device
+        self.model = Decoder(config.model, config.seed).to(device)
+        decayed = [p for p in self.model.parameters() if p.ndim > 1]
+        plain = [p for p in self.model.parameters() if p.ndim <= 1]
+        recipe = config.recipe
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed}, {"params": plain}],
+            lr=recipe.learning_rate, betas=(recipe.beta1, recipe.beta2), eps=recipe.epsilon, fused=True,
+        )
+        self.progress = Progress()
+        self.check_every = 1 if device.type == "cpu" else 50  # reading a loss stops a GPU's queue
+        self._unread: list[torch.Tensor] = []
+
+    def _set_rate(self, rate: float) -> None:
+        decayed, plain = self.optimizer.param_groups
+        decayed["lr"] = plain["lr"] = rate
+        decayed["weight_decay"] = self.config.recipe.weight_decay / rate  # torch multiplies it by the rate
+        plain["weight_decay"] = 0.0
+
+    def take_step(self, steps: int) -> None:
+        """One optimiser step of a run that has `steps` in all."""
+        config, recipe, step = self.config, self.config.recipe, self.progress.step
+        batch = train_batch(self.text, config.model.context, recipe.batch_sequences, step, config.seed)
+        tokens = torch.from_numpy(batch).to(self.device, torch.int64, non_blocking=True)
+        self._set_rate(learning_rate_at(recipe, config.model.width, config.model.context, step, steps))
+        with autocast(self.device, recipe.precision):
+            out = self.model(tokens[:, :-1])
+        loss = functional.cross_entropy(out.logits_BNV.float().flatten(0, 1), tokens[:, 1:].flatten())
+        (loss + recipe.balance_weight * out.balance_loss + recipe.z_weight * out.z_loss).backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._unread.append(loss.detach())
+        self.progress.step += 1
+
+    def read_losses(self) -> float:
+        """Fetch the losses of the steps since the last call; raises Diverged, naming the step."""
+        losses = torch.stack(self._unread).tolist() if self._unread else []
+        self._unread.clear()
+        first = len(self.progress.losses_nats)
+        limit = 3 * math.log(self.config.model.vocab)
+        for index, loss in enumerate(losses):
+            if not loss < limit:  # NaN too
+                raise Diverged(f"the training loss is {loss:.4g} nats at step {first + index + 1}")
+        self.progress.losses_nats += losses
+        return self.progress.losses_nats[-1] if self.progress.losses_nats else math.nan
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write everything that the next step depends on, but for configuration and text."""
+        progress = self.progress
+        tensors = training_tensors(self.model, self.optimizer)
+        tensors["losses_nats"] = torch.tensor(progress.losses_nats, dtype=torch.float64)
+        checkpoint.write(tensors, {
+            "step": progress.step, "wall_seconds": progress.wall_seconds, "cpu_seconds": progress.cpu_seconds,
+        })
+
+    def load(self, checkpoint: Checkpoint) -> bool:
+        """Go back to a checkpoint; False where there is none."""
+        found = checkpoint.read()
+        if found is None:
+            return False
+        tensors, state = found
+        restore_training(self.model, self.optimizer, tensors, state["step"])
+        self.progress = Progress(losses_nats=tensors["losses_nats"].tolist(), **state)
+        self._unread.clear()
+        return True
+
+
+def _thin(losses_nats: list[float], batch_tokens: int) -> dict[str, list]:
+    """The loss curve as at most CURVE_POINTS means over stretches that lengthen with the run."""
+    steps = len(losses_nats)
+    ends = sorted({round(steps ** (i / CURVE_POINTS)) for i in range(CURVE_POINTS + 1)})
+    starts = [0, *ends[:-1]]
+    means = [sum(losses_nats[a:b]) / (b - a) for a, b in zip(starts, ends, strict=True)]
+    return {"tokens": [end * batch_tokens for end in ends], "loss_nats": [round(m, 5) for m in means]}
+
+
+def _record(trainer: Trainer, config: RunConfig, study: str, reason: str = "") -> Record:
+    """The record of a run that has ended, well or (with a reason) not."""
+    progress = trainer.progress
+    measures = run_measures(config)
+    if not reason:
+        found = held_out_loss(trainer.model, trainer.text, config.recipe.precision)
+        last = progress.losses_nats[-max(1, config.steps // 20):]
+        measures |= {
+            "loss_nats": found.loss_nats, "loss_stderr_nats": found.stderr_nats,
+            "bits_per_byte": found.bits, "heldout_tokens": found.tokens,
+            "heldout_documents": found.documents, "train_loss_nats": sum(last) / len(last),
+            "balance_loss": found.balance_loss,
+            "load_largest": found.load_largest, "load_smallest": found.load_smallest,
+        }
+        if not math.isfinite(found.loss_nats):
+            reason = f"the held-out loss is {found.loss_nats} nats after step {progress.step}"
+            measures = run_measures(config)
+    return Record(
+        config=config.to_dict(), numerics=NUMERICS, study=study,
+        status="diverged" if reason else "done", reason=reason, measures=measures,
+        curve=_thin(progress.losses_nats, config.batch_tokens) if progress.losses_nats else {},
+        cost={
+            "wall_seconds": round(progress.wall_seconds, 3), "cpu_seconds": round(progress.cpu_seconds, 3),
+            "tokens_per_second": round(
+                progress.step * config.batch_tokens / max(progress.wall_seconds, 1e-9), 1
+            ),
+        },
+        environment=environment(trainer.device), finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def run_configs(
+    model: ModelConfig, recipe: Recipe, text: Text, seed: int, tokens: Sequence[int]
+) -> list[RunConfig]:
+    """The runs of one trunk, shortest first. Raises InputError where there is none, or one cannot be."""
+    if not tokens:
+        raise InputError("run: tokens: []: no run asked for")
+    identity = TextIdentity(text.name, text.sha256)
+    configs = [RunConfig(model, recipe, identity, d, seed) for d in sorted(set(tokens))]
+    for config in configs:
+        _check(config, text)
+    return configs
+
+
+def _check(config: RunConfig, text: Text) -> None:
+    if config.tokens <= 0 or config.tokens % config.batch_tokens:
+        raise InputError(
+            f"run: tokens: {config.tokens}: must be a positive multiple of a batch, {config.batch_tokens} tokens"
+        )
+    if len(text.train_T) < config.batch_tokens + 1:
+        raise InputError(
+            f"{text.name}: train: {len(text.train_T)} tokens: shorter than one batch of {config.batch_tokens}"
+        )
+
+
+def train_trunk(
+    model: ModelConfig,
+    recipe: Recipe,
+    text: Text,
+    seed: int,
+    tokens: Sequence[int],
+    workdir: Path,
+    study: str = "",
+    on_record: Callable[[Record], None] | None = None,
+    on_progress: ON_PROGRESS | None = None,
+    device: str | None = None,
+    checkpoint_seconds: float = 60.0,
+    keep_model: Callable[[Decoder], None] | None = None,
+) -> list[Record]:
+    """Train one model for several numbers of tokens; a record for each, in order.
+
+    Killed at any moment and called again with the same arguments, it goes on from its checkpoint and
+    ends, on a CPU, with the same bits as if it had never been killed.
+
+    Args:
+        tokens: D of each run, multiples of `recipe.batch_sequences * model.context`.
+        workdir: folder of the checkpoint, for this trunk alone; emptied of it at the end.
+        on_record: called with each record as soon as it is there.
+        on_progress: called with (steps done, steps in all, training loss).
+        device: "cpu" or "cuda"; the GPU where there is one, if not said.
+        keep_model: called with the model of the longest run, trained.
+
+    Raises InputError for tokens that are no whole batches, a text shorter than one, a checkpoint of
+    another configuration, or a disk that will not take the checkpoint.
+    """
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if where.type == "cpu":
+        torch.set_num_threads(1)  # the same bits whatever the machine's cores
+        torch.set_flush_denormal(True)  # idle experts' moments fade into denormals, which are slow
+    configs = run_configs(model, recipe, text, seed, tokens)
+    forks = [recipe.decay_start(c.steps) for c in configs]
+    shared = configs[0].to_dict() | {"tokens": None, "numerics": NUMERICS, "device": where.type}
+    trunk = Checkpoint(Path(workdir), "trunk", sha256_hex(canonical_json(shared))[:16])
+    trainer = Trainer(configs[-1], text, where)
+    if trainer.load(trunk) and trainer.progress.step > forks[0]:  # beyond the first branch asked for: anew
+        trainer = Trainer(configs[-1], text, where)
+    total = sum(c.steps - fork for c, fork in zip(configs, forks, strict=True)) + forks[-1]
+    decays_done = 0
+    records: list[Record] = []
+
+    def advance(until: int, steps: int, checkpoint: Checkpoint) -> None:
+        """Take steps up to `until` of a run of `steps`; checkpoint now and then, and at the end."""
+        clock, processor = time.perf_counter(), time.process_time()
+        while trainer.progress.step < until:
+            trainer.take_step(steps)
+            progress = trainer.progress
+            last = progress.step == until
+            if not last and progress.step % trainer.check_every:
+                continue
+            loss = trainer.read_losses()
+            now = time.perf_counter()
+            if last or now - clock > checkpoint_seconds:
+                progress.wall_seconds += now - clock
+                progress.cpu_seconds += time.process_time() - processor
+                clock, processor = now, time.process_time()
+                trainer.save(checkpoint)
+            if on_progress:
+                on_progress(decays_done + progress.step, total, loss)
+
+    def finish(record: Record) -> None:
+        records.append(record)
+        if on_record:
+            on_record(record)
+
+    for index, (config, fork) in enumerate(zip(configs, forks, strict=True)):
+        branch = Checkpoint(Path(workdir), f"branch-{config.tokens}", config.key)
+        try:
+            advance(fork, config.steps, trunk)
+        except Diverged as error:  # and with it every longer run
+            for longer in configs[index:]:
+                finish(_record(trainer, longer, study, str(error)))
+            break
+        if not trunk.exists():
+            trainer.save(trunk)
+        trainer.load(branch)
+        reason = ""
+        try:
+            advance(config.steps, config.steps, branch)
+        except Diverged as error:
+            reason = str(error)
+        finish(_record(trainer, config, study, reason))
+        if keep_model and index == len(configs) - 1 and records[-1].done:
+            keep_model(trainer.model)
+        trainer.load(trunk)
+        branch.drop()
+        decays_done += config.steps - fork
+    trunk.drop()
+    return records
