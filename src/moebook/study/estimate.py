@@ -1,0 +1,86 @@
+"""How long a plan takes on this machine, and what it writes."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from moebook.architecture import ModelConfig, counts
+from moebook.runs import Record
+from moebook.study.plan import Trunk
+
+#: FLOP/s of one process where no record says better: a core in fp32, or a share of one GPU, on small models.
+ASSUMED_FLOPS_PER_SECOND = {"cpu": 12e9, "cuda": 200e9}
+#: A record's file, and a trunk's checkpoint with its branches' beside the weights and two moments.
+RECORD_BYTES = 6_000
+CHECKPOINT_COPIES = 2
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Training speed of one process, from records of runs on the same kind of device.
+
+    samples: (width, experts, FLOP/s) of each run that is done and timed.
+    """
+
+    device: str
+    samples: tuple[tuple[int, int, float], ...] = ()
+
+    @classmethod
+    def of(cls, records: Iterable[Record], device: str = "cpu") -> Rates:
+        """The speeds that records report for `device` ("cpu" or "cuda")."""
+        samples = []
+        for record in records:
+            speed = record.cost.get("tokens_per_second")
+            if record.done and speed and str(record.environment.get("device", "")).startswith(device):
+                flops = speed * record.measures["flops_per_token"]
+                samples.append((record.model["width"], record.model["experts"], flops))
+        return cls(device, tuple(samples))
+
+    def flops_per_second(self, model: ModelConfig) -> float:
+        """Median speed of the runs nearest in width (a factor of two counts twice one in experts)."""
+        if not self.samples:
+            return ASSUMED_FLOPS_PER_SECOND[self.device]
+        distance = [
+            2 * abs(math.log(width / model.width)) + abs(math.log(experts / model.experts))
+            for width, experts, _ in self.samples
+        ]
+        nearest = min(distance) + 1e-9
+        return statistics.median(
+            sample[2] for sample, far in zip(self.samples, distance, strict=True) if far <= nearest
+        )
+
+    @property
+    def source(self) -> str:
+        """Where the speeds are from, in words."""
+        if self.samples:
+            return f"speed measured in {len(self.samples)} runs on {self.device}"
+        speed = ASSUMED_FLOPS_PER_SECOND[self.device] / 1e9
+        return f"{speed:g} GFLOP/s a process assumed; no run on {self.device} is recorded yet"
+
+
+def cell_seconds(trunk: Trunk, rates: Rates, heldout_tokens: int) -> dict[str, float]:
+    """Expected seconds of one process for each cell, by key: its share of training, and its evaluation.
+
+    A forward pass over the held-out tokens costs a third of training on them.
+    """
+    speed = rates.flops_per_second(trunk.model) / counts(trunk.model).flops_per_token
+    return {key: (tokens + heldout_tokens / 3) / speed for key, tokens in trunk.trained_tokens().items()}
+
+
+def makespan_seconds(seconds: Sequence[float], workers: int) -> float:
+    """Seconds until the last of these is done, each on the first free of `workers`, longest first."""
+    free = [0.0] * workers
+    for each in sorted(seconds, reverse=True):
+        heapq.heappush(free, heapq.heappop(free) + each)
+    return max(free)
+
+
+def disk_bytes(trunks: Sequence[Trunk], workers: int) -> tuple[int, int]:
+    """Bytes of the records that stay, and of the largest checkpoints that can lie there at one time."""
+    records = RECORD_BYTES * sum(len(trunk.cells) for trunk in trunks)
+    states = sorted((counts(trunk.model).params * 12 for trunk in trunks), reverse=True)
+    return records, int(CHECKPOINT_COPIES * sum(states[:workers]))

@@ -1,0 +1,188 @@
+"""A study as written down: a YAML file read into frozen dataclasses, every field checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from moebook.architecture import Family
+from moebook.errors import InputError
+from moebook.text import TextSpec
+from moebook.train import Recipe
+
+T = TypeVar("T")
+_FIELDS = ("name", "title", "text", "family", "recipe", "sparsities", "seeds", "grid")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A full grid: every budget with every sparsity, width and seed.
+
+    budgets: training FLOPs C. sparsities: S. widths: residual width d. seeds: initialisation and data order.
+    recipe: how these runs are trained.
+    """
+
+    budgets: tuple[float, ...]
+    sparsities: tuple[float, ...]
+    widths: tuple[int, ...]
+    seeds: tuple[int, ...]
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Study:
+    """Many runs on one text: the union of the blocks of `grid`; a run in two blocks is one run."""
+
+    name: str
+    title: str
+    text: TextSpec
+    family: Family
+    grid: tuple[Block, ...]
+    path: Path = field(default=Path(), compare=False)
+
+
+def find_study(name: str, folder: Path | str = "studies") -> Path:
+    """The file of a study: `name` itself if it is a path to a YAML file, else `folder/name.yml`.
+
+    Raises InputError naming the path that was looked for and the studies that are there.
+    """
+    path = Path(name) if name.endswith((".yml", ".yaml")) else Path(folder) / f"{name}.yml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in Path(folder).glob("*.yml"))) or "none"
+        raise InputError(f"{path}: no such study (studies in {folder}: {known})")
+    return path
+
+
+def read_study(path: Path | str) -> Study:
+    """Read a study file. Raises InputError naming the file, the field and the value."""
+    path = Path(path)
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    try:
+        return replace(_study(content), path=path)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _study(content: Any) -> Study:
+    given = _mapping(content, "study", _FIELDS)
+    for name in ("name", "text", "grid"):
+        if name not in given:
+            raise InputError(f"{name}: missing")
+    for name in ("name", "title"):
+        if not isinstance(given.get(name, ""), str):
+            raise InputError(f"{name}: {given[name]!r}: must be text")
+    family = typed(Family, given.get("family", {}), "family")
+    recipe = typed(Recipe, given.get("recipe", {}), "recipe")
+    if not isinstance(given["grid"], list) or not given["grid"]:
+        raise InputError(f"grid: {given['grid']!r}: must be a list of blocks")
+    shared = {name: given[name] for name in ("sparsities", "seeds") if name in given}
+    blocks = tuple(_block(shared, block, f"grid[{i}]", recipe) for i, block in enumerate(given["grid"]))
+    text = typed(TextSpec, given["text"], "text")
+    study = Study(given["name"], given.get("title", ""), text, family, blocks)
+    for i, block in enumerate(blocks):
+        for width in block.widths:
+            for sparsity in block.sparsities:
+                try:
+                    family.config(width, sparsity)
+                except InputError as error:
+                    raise InputError(f"grid[{i}]: width {width}, sparsity {sparsity:g}: {error}") from error
+    return study
+
+
+def _block(shared: Mapping[str, Any], content: Any, where: str, recipe: Recipe) -> Block:
+    given = _mapping(content, where, ("budgets", "sparsities", "widths", "seeds", "recipe"))
+    overrides = given.get("recipe", {})
+    given = dict(shared) | dict(given)
+    values: dict[str, tuple[Any, ...]] = {}
+    for name, rule, accept in (
+        ("budgets", "must be a positive number of FLOPs", lambda v: v > 0),
+        ("sparsities", "must lie in [0, 1)", lambda v: 0 <= v < 1),
+        ("widths", "must be a whole number of at least 1", lambda v: v >= 1 and v == int(v)),
+        ("seeds", "must be a whole number of at least 0", lambda v: v >= 0 and v == int(v)),
+    ):
+        if name not in given:
+            raise InputError(f"{where}: {name}: missing")
+        listed = given[name] if isinstance(given[name], list) else [given[name]]
+        numbers = [read_number(value, f"{where}: {name}") for value in listed]
+        for value, number in zip(listed, numbers, strict=True):
+            if not accept(number):
+                raise InputError(f"{where}: {name}: {value!r}: {rule}")
+        if not numbers or len(set(numbers)) < len(numbers):
+            raise InputError(f"{where}: {name}: {listed!r}: must be a list without repeats")
+        values[name] = tuple(int(v) for v in numbers) if name in ("widths", "seeds") else tuple(numbers)
+    return Block(**values, recipe=typed(Recipe, overrides, f"{where}: recipe", recipe))
+
+
+def typed(cls: type[T], content: Any, where: str, base: T | None = None) -> T:
+    """A flat frozen dataclass from a mapping, over the defaults of `cls` or the values of `base`.
+
+    Raises InputError naming the field and the value where a field is unknown or of another type.
+    """
+    kinds = {f.name: str(f.type) for f in fields(cls)}
+    values = {}
+    for name, value in _mapping(content, where, tuple(kinds)).items():
+        kind = kinds[name]
+        if kind == "float":
+            value = read_number(value, f"{where}: {name}")
+        elif kind.startswith("tuple[str"):
+            value = tuple(value) if isinstance(value, list) else (value,)
+            if not all(isinstance(item, str) for item in value):
+                raise InputError(f"{where}: {name}: {list(value)!r}: must be a list of texts")
+        else:
+            expected = {"int": int, "str": str, "bool": bool}[kind]
+            if not isinstance(value, expected) or isinstance(value, bool) != (expected is bool):
+                raise InputError(f"{where}: {name}: {value!r}: must be of type {kind}")
+        values[name] = value
+    try:
+        return cls(**values) if base is None else replace(base, **values)
+    except InputError as error:
+        raise InputError(f"{where}: {str(error).removeprefix(f'{where}: ')}") from error
+    except TypeError as error:
+        missing = sorted(name for name in kinds if f"'{name}'" in str(error))
+        raise InputError(f"{where}: {', '.join(missing) or error}: missing") from error
+
+
+def _mapping(content: Any, where: str, allowed: tuple[str, ...]) -> Mapping[str, Any]:
+    if not isinstance(content, Mapping):
+        raise InputError(f"{where}: {content!r}: must be a mapping")
+    for name in content:
+        if name not in allowed:
+            raise InputError(f"{where}: {name}: unknown field (known: {', '.join(allowed)})")
+    return content
+
+
+def read_number(value: Any, where: str) -> float:
+    """A number as YAML gives it, or written as 3e10 or 15/16, which YAML leaves as text."""
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        number = float(Fraction(value)) if isinstance(value, str) and "/" in value else float(value)
+        if number != number or number in (float("inf"), float("-inf")):
+            raise ValueError
+    except (ValueError, TypeError, ZeroDivisionError, OverflowError) as error:
+        raise InputError(f"{where}: {value!r}: must be a number") from error
+    return number
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, which would keep the last of two equal names, made to refuse them."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for name_node, _ in node.value:
+            name = self.construct_object(name_node, deep=True)
+            if name in seen:
+                problem = f"{name} is given twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, name_node.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
