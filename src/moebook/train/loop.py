@@ -31,11 +31,12 @@ from moebook.train.recipe import Recipe, learning_rate_at
 from moebook.train.run import RunConfig, TextIdentity, run_measures
 
 CURVE_POINTS = 64
+DIVERGED_STEPS = 32  # so many in a row no better than a uniform guess
 ON_PROGRESS = Callable[[int, int, float], None]  # steps done, steps in all, training loss in nats
 
 
 class Diverged(Exception):
-    """The loss is not finite, or far above that of a uniform guess."""
+    """The loss is not finite, or no better than a uniform guess's once the rate has warmed up."""
 
 
 @dataclass
@@ -89,15 +90,21 @@ class Trainer:
 
     def read_losses(self) -> float:
         """Fetch the losses of the steps since the last call; raises Diverged, naming the step."""
+        progress, uniform = self.progress, math.log(self.config.model.vocab)
         losses = torch.stack(self._unread).tolist() if self._unread else []
         self._unread.clear()
-        first = len(self.progress.losses_nats)
-        limit = 3 * math.log(self.config.model.vocab)
-        for index, loss in enumerate(losses):
-            if not loss < limit:  # NaN too
-                raise Diverged(f"the training loss is {loss:.4g} nats at step {first + index + 1}")
-        self.progress.losses_nats += losses
-        return self.progress.losses_nats[-1] if self.progress.losses_nats else math.nan
+        for loss in losses:
+            if not loss < 3 * uniform:  # NaN too
+                raise Diverged(f"the training loss is {loss:.4g} nats at step {len(progress.losses_nats) + 1}")
+            progress.losses_nats.append(loss)
+        # Overflowing norms give logits of zero: a finite loss, and nothing learnt ever after.
+        warm = math.ceil(self.config.recipe.warmup_tokens / self.config.batch_tokens)
+        latest = progress.losses_nats[warm:][-DIVERGED_STEPS:]
+        if len(latest) == DIVERGED_STEPS and min(latest) > 0.999 * uniform:
+            raise Diverged(
+                f"the training loss stays at a uniform guess's {uniform:.4g} nats up to step {progress.step}"
+            )
+        return progress.losses_nats[-1] if progress.losses_nats else math.nan
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write everything that the next step depends on, but for configuration and text."""
