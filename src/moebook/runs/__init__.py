@@ -7,6 +7,9 @@
 
 from moebook.runs.record import FORMAT, STATUSES, Record, run_key
 from moebook.runs.store import Problem, Store
-from moebook.runs.table import COLUMNS, load_table, row
+from moebook.runs.table import COLUMNS, frame, load_table, row, rows
 
-__all__ = ["COLUMNS", "FORMAT", "STATUSES", "Problem", "Record", "Store", "load_table", "row", "run_key"]
+__all__ = [
+    "COLUMNS", "FORMAT", "STATUSES", "Problem", "Record", "Store", "frame", "load_table", "row", "rows",
+    "run_key",
+]  # fmt: skip

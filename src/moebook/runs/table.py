@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,14 +56,23 @@ def load_table(
 ) -> pandas.DataFrame:
     """The runs under `path` (a folder that holds `records`) as a pandas DataFrame with COLUMNS.
 
-    Runs that diverged or failed are rows too, with an empty loss. Ordered by text, compute, sparsity, size,
-    seed and key, so that the same records always give the same table. Raises InputError naming the first file
-    that is not a sound record, unless a list `problems` is given to take them.
+    Runs that diverged or failed are rows too, with an empty loss. The same records always give the same
+    table. Raises InputError naming the first file that is not a sound record, unless a list `problems` is
+    given to take them.
     """
+    return frame(rows(Store(path).load(text, problems)))
+
+
+def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Rows of many records, ordered by text, compute, sparsity, size, seed and key."""
+    return sorted(map(row, records), key=_order)
+
+
+def frame(listed: Sequence[Mapping[str, Any]]) -> pandas.DataFrame:
+    """Rows as a pandas DataFrame with COLUMNS, whole numbers whole and an empty loss NaN."""
     import pandas
 
-    rows = sorted((row(record) for record in Store(path).load(text, problems)), key=_order)
-    return pandas.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(_FLOATS, float))
+    return pandas.DataFrame(listed, columns=list(COLUMNS)).astype(dict.fromkeys(_FLOATS, float))
 
 
 def _order(values: dict[str, Any]) -> tuple[Any, ...]:

@@ -12,8 +12,13 @@ from moebook.architecture import ModelConfig, counts
 from moebook.runs import Record
 from moebook.study.plan import Trunk
 
-#: FLOP/s of one process where no record says better: a core in fp32, or a share of one GPU, on small models.
-ASSUMED_FLOPS_PER_SECOND = {"cpu": 12e9, "cuda": 200e9}
+#: FLOP/s a unit of width of one process, dense and sparse, where no record says better; measured in fp32 on
+#: one core of a Zen 4 server at widths 12 to 64. Small steps keep a GPU no busier than this.
+ASSUMED_DENSE, ASSUMED_SPARSE, ASSUMED_MOST = 0.55e9, 0.35e9, 50e9
+#: A forward pass over many windows at once does this many times the FLOP/s of a training step.
+EVALUATION_SPEED = 1.6
+#: Seconds until a worker has imported torch and opened the text.
+START_SECONDS = 4.0
 #: A record's file, and a trunk's checkpoint with its branches' beside the weights and two moments.
 RECORD_BYTES = 6_000
 CHECKPOINT_COPIES = 2
@@ -43,7 +48,7 @@ class Rates:
     def flops_per_second(self, model: ModelConfig) -> float:
         """Median speed of the runs nearest in width (a factor of two counts twice one in experts)."""
         if not self.samples:
-            return ASSUMED_FLOPS_PER_SECOND[self.device]
+            return min(ASSUMED_MOST, model.width * (ASSUMED_SPARSE if model.routed else ASSUMED_DENSE))
         distance = [
             2 * abs(math.log(width / model.width)) + abs(math.log(experts / model.experts))
             for width, experts, _ in self.samples
@@ -58,22 +63,28 @@ class Rates:
         """Where the speeds are from, in words."""
         if self.samples:
             return f"speed measured in {len(self.samples)} runs on {self.device}"
-        speed = ASSUMED_FLOPS_PER_SECOND[self.device] / 1e9
-        return f"{speed:g} GFLOP/s a process assumed; no run on {self.device} is recorded yet"
+        dense, sparse = ASSUMED_DENSE * 32 / 1e9, ASSUMED_SPARSE * 32 / 1e9
+        return (
+            f"no run on {self.device} is recorded yet: {dense:.3g} GFLOP/s a process assumed at width 32 "
+            f"dense, {sparse:.3g} sparse, in proportion to width"
+        )
 
 
 def cell_seconds(trunk: Trunk, rates: Rates, heldout_tokens: int) -> dict[str, float]:
     """Expected seconds of one process for each cell, by key: its share of training, and its evaluation.
 
-    A forward pass over the held-out tokens costs a third of training on them.
+    A forward pass over the held-out tokens has a third of the FLOPs of training on them.
     """
-    speed = rates.flops_per_second(trunk.model) / counts(trunk.model).flops_per_token
-    return {key: (tokens + heldout_tokens / 3) / speed for key, tokens in trunk.trained_tokens().items()}
+    tokens_per_second = rates.flops_per_second(trunk.model) / trunk.flops_per_token
+    evaluation = heldout_tokens / 3 / EVALUATION_SPEED
+    return {key: (n + evaluation) / tokens_per_second for key, n in trunk.trained_tokens().items()}
 
 
 def makespan_seconds(seconds: Sequence[float], workers: int) -> float:
     """Seconds until the last of these is done, each on the first free of `workers`, longest first."""
-    free = [0.0] * workers
+    if not seconds:
+        return 0.0
+    free = [START_SECONDS] * workers
     for each in sorted(seconds, reverse=True):
         heapq.heappush(free, heapq.heappop(free) + each)
     return max(free)

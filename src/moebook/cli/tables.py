@@ -1,0 +1,37 @@
+"""Tables on a terminal, and numbers short enough for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+def compact(value: float) -> str:
+    """A count in three digits: 12.3k, 5.11M, 30.0G."""
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= 0.9995 * size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 48 s, 7.5 min, 3.2 h."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5970 else f"{seconds / 3600:.1f} h"
+
+
+def print_table(names: Sequence[str], rows: Iterable[Sequence[str]], left: int, caption: str = "") -> None:
+    """Print a Rich table, the first `left` columns to the left; whole where the output is no terminal."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for i, name in enumerate(names):
+        table.add_column(name, justify="left" if i < left else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table, width=None if console.is_terminal else 200)
+    if caption:
+        console.print(caption, highlight=False, soft_wrap=True)
