@@ -1,7 +1,191 @@
-"""The verb `study`."""
+"""The verb `study`: plan, run and follow many runs."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from moebook.study import Opened
+
+NameArgument = Annotated[str, typer.Argument(help="A study of the folder studies, or a path to a .yml file.")]
+FolderOption = Annotated[
+    Path | None, typer.Option("--folder", help="Where the text's files are, for a text from a folder.")
+]
+RunsOption = Annotated[Path, typer.Option("--runs", help="Folder that holds, or will hold, `records`.")]
+WorkersOption = Annotated[int, typer.Option("--workers", help="Processes; 0 = one a core.", min=0)]
+OnlyOption = Annotated[
+    list[str], typer.Option("--only", help="Only these cells: budget|sparsity|width|seed|key=VALUE[,VALUE].")
+]
+RetryOption = Annotated[bool, typer.Option("--retry", help="Run failed and diverged cells again.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb `study`."""
+    study = typer.Typer(
+        no_args_is_help=True, help="Many runs: plan them, run what is missing, see what is done."
+    )
+    study.command("plan")(plan_study)
+    study.command("run")(run_study)
+    study.command("status")(study_status)
+    app.add_typer(study, name="study")
+
+
+def plan_study(
+    name: NameArgument,
+    folder: FolderOption = None,
+    runs: RunsOption = Path("runs"),
+    workers: WorkersOption = 0,
+    only: OnlyOption = (),
+    as_json: JsonOption = False,
+) -> None:
+    """Print every cell, its FLOPs and expected minutes, and what the whole costs; runs nothing.
+
+    Example: moebook study plan quick --only budget=3e10
+    """
+    opened, costs = _open(name, folder, runs, workers, only)
+    if as_json:
+        typer.echo(json.dumps(opened.report(costs), allow_nan=False))
+        return
+    from moebook.cli.tables import compact, duration, print_table
+
+    rows = [
+        [
+            f"{row.budget_flops:.3g}", f"{row.model.sparsity:.5g}", str(row.model.experts),
+            str(row.model.active), str(row.model.width), compact(row.params), compact(row.params_active),
+            compact(row.tokens), compact(row.steps), f"{row.compute_flops:.3g}",
+            f"{row.seconds / 60:.2f}", f"{row.done}/{row.cells}",
+        ]
+        for row in opened.rows(costs)
+    ]  # fmt: skip
+    names = ("budget", "S", "E", "K", "width", "N", "N_a", "D", "steps", "C", "min", "done")
+    print_table(
+        names, rows, left=0, caption="C in FLOPs, D in tokens; min: of one process, all seeds together"
+    )
+    for line in (
+        f"{costs.cells} runs in {len(opened.trunks)} trunks, {costs.missing} of them missing",
+        f"{costs.flops:.3g} FLOPs of training in all, {costs.missing_flops:.3g} missing "
+        f"({costs.separate_flops:.3g} in all if each run stood alone)",
+        f"expected: {duration(costs.seconds)} with {costs.workers} processes, "
+        f"{duration(costs.process_seconds)} of process time, {costs.evaluation_share:.0%} of it evaluation",
+        f"({opened.rates.source})",
+        f"disk: {compact(costs.record_bytes)}B of records stay, up to {compact(costs.checkpoint_bytes)}B of "
+        "checkpoints while it runs",
+    ):
+        typer.echo(line)
+
+
+def run_study(
+    name: NameArgument,
+    folder: FolderOption = None,
+    runs: RunsOption = Path("runs"),
+    workers: WorkersOption = 0,
+    only: OnlyOption = (),
+    retry: RetryOption = False,
+    limit_minutes: Annotated[
+        float | None, typer.Option("--limit-minutes", help="Stop then; another run goes on.", min=0)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run what is missing, longest first, one process a core; can be stopped and taken up again.
+
+    Exit code 1 if a run failed, 130 if stopped by Ctrl-C.
+
+    Example: moebook study run quick --limit-minutes 10
+    """
+    from moebook.study import Display, Job, default_workers, run_trunks
+
+    opened, costs = _open(name, folder, runs, workers, only, retry, needs_text=True)
+    trunks = opened.missing(retry)
+    job = Job(opened.study.name, opened.study.text, folder, runs, runs / "work", retry)
+    if not trunks:
+        report = {"asked": 0, "stopped": "", "failures": []} | opened.counts()
+        _say_end(report, as_json, 0.0)
+        return
+    try:
+        with Display(opened.study.name) as display:
+            state = run_trunks(
+                trunks, costs.trunk_seconds, job, workers or default_workers(opened.cuda),
+                None if limit_minutes is None else 60 * limit_minutes, display,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        typer.echo(
+            "stopped; what was done is stored, the rest keeps its checkpoints: run again to go on", err=True
+        )
+        raise typer.Exit(130) from None
+    failures = [
+        {"trunk": trunk.name, "width": trunk.model.width, "sparsity": trunk.model.sparsity}
+        | {"seed": trunk.seed, "reason": reason}
+        for trunk, reason in state.failures
+    ]
+    opened = opened.again()
+    report = {"asked": state.cells, "stopped": state.stopped, "failures": failures} | opened.counts()
+    _say_end(report, as_json, time.monotonic() - state.started)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _say_end(report: dict[str, Any], as_json: bool, seconds: float) -> None:
+    if as_json:
+        typer.echo(json.dumps(report | {"seconds": round(seconds, 1)}, allow_nan=False))
+        return
+    from moebook.cli.tables import duration
+
+    for failure in report["failures"]:
+        where = f"width {failure['width']} sparsity {failure['sparsity']:.5g} seed {failure['seed']}"
+        typer.echo(f"failed: {where}: {failure['reason']}")
+    if report["stopped"]:
+        typer.echo(f"stopped: {report['stopped']}; run again to go on")
+    names = ("done", "diverged", "failed", "missing")
+    typer.echo(
+        ", ".join(f"{report[n]} {n}" for n in names) + f" of {report['cells']} runs; {duration(seconds)}"
+    )
+
+
+def study_status(
+    name: NameArgument,
+    folder: FolderOption = None,
+    runs: RunsOption = Path("runs"),
+    only: OnlyOption = (),
+    as_json: JsonOption = False,
+) -> None:
+    """Say how many of a study's runs are done, diverged, failed, missing, and how many trunks are in work.
+
+    Example: moebook study status quick --json
+    """
+    opened, costs = _open(name, folder, runs, 0, only)
+    report = opened.counts() | {
+        "study": opened.study.name, "running_trunks": opened.running(runs / "work"), "flops": costs.flops,
+        "missing_flops": costs.missing_flops, "expected_seconds": round(costs.seconds, 1),
+    }  # fmt: skip
+    if as_json:
+        typer.echo(json.dumps(report, allow_nan=False))
+        return
+    from moebook.cli.tables import duration
+
+    names = ("done", "diverged", "failed", "missing")
+    typer.echo(
+        f"{report['study']}: " + ", ".join(f"{report[n]} {n}" for n in names) + f" of {report['cells']} runs"
+    )
+    typer.echo(f"{report['running_trunks']} trunks in work; {report['missing_flops']:.3g} FLOPs missing, "
+               f"expected {duration(report['expected_seconds'])}")  # fmt: skip
+
+
+def _open(
+    name: str,
+    folder: Path | None,
+    runs: Path,
+    workers: int,
+    only: list[str],
+    retry: bool = False,
+    needs_text: bool = False,
+) -> tuple[Opened, Any]:
+    from moebook.study import open_study
+
+    opened = open_study(name, folder, runs, only, needs_text)
+    return opened, opened.costs(workers, retry)

@@ -71,7 +71,7 @@ class State:
     @property
     def flops(self) -> dict[str, float]:
         """FLOPs of each trunk, its decays included, by its name."""
-        return {t.name: t.flops_per_token * sum(t.trained_tokens().values()) for t in self.trunks}
+        return {trunk.name: trunk.flops for trunk in self.trunks}
 
     @property
     def seconds_left(self) -> float:

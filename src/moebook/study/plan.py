@@ -64,6 +64,11 @@ class Trunk:
             for cell in shorter
         } | {longest.key: longest.tokens}
 
+    @property
+    def flops(self) -> float:
+        """Training FLOPs of all its cells, each decay once."""
+        return self.flops_per_token * sum(self.trained_tokens().values())
+
     def only(self, keys: set[str]) -> Trunk | None:
         """The trunk with only the cells of these keys; None if it has none of them."""
         cells = tuple(cell for cell in self.cells if cell.key in keys)

@@ -1,0 +1,187 @@
+"""A study opened on this machine: its plan, what the store has of it, and what the rest will cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from moebook.architecture import ModelConfig, counts
+from moebook.runs import Store
+from moebook.study.estimate import Rates, cell_seconds, disk_bytes, makespan_seconds
+from moebook.study.execute import default_workers
+from moebook.study.plan import Trunk, cells_of, missing, plan, select
+from moebook.study.spec import Study, find_study, read_study
+from moebook.study.worker import trunk_lock
+from moebook.text import load_text, progress_bars
+from moebook.train import TextIdentity
+
+#: Held-out tokens of a text that is named by its checksum only and not at hand.
+ASSUMED_HELDOUT_TOKENS = 500_000
+
+
+@dataclass(frozen=True)
+class Row:
+    """Cells that differ in their seed alone; `seconds` and `done` are sums over them, the rest is of each."""
+
+    budget_flops: float
+    model: ModelConfig
+    params: int
+    params_active: int
+    tokens: int
+    steps: int
+    compute_flops: float
+    seconds: float
+    cells: int
+    done: int
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a plan costs. FLOPs of training, decays included; seconds and bytes of what is missing.
+
+    separate_flops: of all runs, if no two shared a trunk. trunk_seconds: of one process, by trunk;
+    cell_seconds: of one process for each run, missing or not, by key.
+    """
+
+    cells: int
+    missing: int
+    flops: float
+    missing_flops: float
+    separate_flops: float
+    seconds: float
+    process_seconds: float
+    evaluation_share: float
+    workers: int
+    record_bytes: int
+    checkpoint_bytes: int
+    trunk_seconds: dict[str, float]
+    cell_seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A study's trunks (those asked for) with the status of each of their runs that has a record."""
+
+    study: Study
+    text: TextIdentity
+    heldout_tokens: int
+    trunks: tuple[Trunk, ...]
+    statuses: dict[str, str]
+    rates: Rates
+    cuda: bool
+    runs: Path
+
+    def missing(self, retry: bool = False) -> list[Trunk]:
+        """What is to be run; with `retry` also what failed or diverged."""
+        return missing(self.trunks, self.statuses, retry)
+
+    def again(self) -> Opened:
+        """The same, with the statuses read anew."""
+        return replace(self, statuses={r.key: r.status for r in Store(self.runs).load(self.text.name)})
+
+    def counts(self) -> dict[str, int]:
+        """How many runs are done, diverged, failed, missing, and how many cells there are."""
+        found = [self.statuses.get(cell.key, "missing") for trunk in self.trunks for cell in trunk.cells]
+        return {s: found.count(s) for s in ("done", "diverged", "failed", "missing")} | {"cells": len(found)}
+
+    def running(self, work: Path) -> int:
+        """How many of the trunks a process holds at this moment."""
+        held = 0
+        for trunk in self.trunks:
+            if (work / "locks" / trunk.name).exists():
+                with trunk_lock(work, trunk) as free:
+                    held += not free
+        return held
+
+    def costs(self, workers: int = 0, retry: bool = False) -> Costs:
+        """Cost of the plan with this many processes (0: one a core)."""
+        workers = workers or default_workers(self.cuda)
+        todo = self.missing(retry)
+        by_trunk = {t.name: cell_seconds(t, self.rates, self.heldout_tokens) for t in todo}
+        training = sum(sum(cell_seconds(t, self.rates, 0).values()) for t in todo)
+        trunk_seconds = {name: sum(cells.values()) for name, cells in by_trunk.items()}
+        process_seconds = sum(trunk_seconds.values())
+        records, checkpoints = disk_bytes(todo, workers)
+        return Costs(
+            cells=sum(len(t.cells) for t in self.trunks), missing=sum(len(t.cells) for t in todo),
+            flops=sum(t.flops for t in self.trunks), missing_flops=sum(t.flops for t in todo),
+            separate_flops=sum(cell.compute_flops for t in self.trunks for cell in t.cells),
+            seconds=makespan_seconds(list(trunk_seconds.values()), workers), process_seconds=process_seconds,
+            evaluation_share=1 - training / process_seconds if process_seconds else 0.0, workers=workers,
+            record_bytes=records, checkpoint_bytes=checkpoints, trunk_seconds=trunk_seconds,
+            cell_seconds={
+                key: seconds
+                for t in self.trunks
+                for key, seconds in cell_seconds(t, self.rates, self.heldout_tokens).items()
+            },
+        )  # fmt: skip
+
+    def rows(self, costs: Costs) -> list[Row]:
+        """The plan's table, by budget, sparsity and width."""
+        rows: dict[tuple[Any, ...], Row] = {}
+        for trunk, cell in cells_of(self.trunks):
+            found = counts(trunk.model)
+            seconds, done = costs.cell_seconds[cell.key], self.statuses.get(cell.key) == "done"
+            name = (cell.budget_flops, trunk.model, trunk.recipe)
+            before = rows.get(name)
+            rows[name] = Row(
+                cell.budget_flops, trunk.model, found.params, found.params_active, cell.tokens, cell.steps,
+                cell.compute_flops, seconds + (before.seconds if before else 0.0),
+                1 + (before.cells if before else 0), done + (before.done if before else 0),
+            )  # fmt: skip
+        return list(rows.values())
+
+    def report(self, costs: Costs) -> dict[str, Any]:
+        """The plan as plain values: each cell, and what the whole costs."""
+        cells = [
+            {
+                "key": cell.key, "trunk": trunk.name, "budget_flops": cell.budget_flops,
+                "sparsity": trunk.model.sparsity, "experts": trunk.model.experts,
+                "active": trunk.model.active, "width": trunk.model.width, "seed": trunk.seed,
+                "params": counts(trunk.model).params, "params_active": counts(trunk.model).params_active,
+                "tokens": cell.tokens, "steps": cell.steps, "compute_flops": cell.compute_flops,
+                "seconds": round(costs.cell_seconds[cell.key], 2),
+                "status": self.statuses.get(cell.key, "missing"), "recipe": asdict(trunk.recipe),
+            }
+            for trunk, cell in cells_of(self.trunks)
+        ]  # fmt: skip
+        total = {name: value for name, value in asdict(costs).items() if not name.endswith("_seconds")}
+        return {
+            "study": self.study.name, "text": asdict(self.text), "heldout_tokens": self.heldout_tokens,
+            "rates": self.rates.source, "cells": cells,
+            "total": total | {"process_seconds": costs.process_seconds},
+        }  # fmt: skip
+
+
+def open_study(
+    name: str,
+    folder: Path | None = None,
+    runs: Path | str = "runs",
+    only: Sequence[str] = (),
+    needs_text: bool = False,
+) -> Opened:
+    """Read a study, its text and what the store has of it, and plan it.
+
+    The text is prepared if need be; where it is a folder that is not given, and the study names the text's
+    checksum, planning goes without it, unless `needs_text`. Raises InputError for a bad study, text or
+    record.
+    """
+    study = read_study(find_study(name))
+    if study.text.source == "folder" and folder is None and study.text.sha256 and not needs_text:
+        identity, heldout_tokens = TextIdentity(study.text.name, study.text.sha256), ASSUMED_HELDOUT_TOKENS
+    else:
+        with progress_bars() as bars:
+            text = load_text(study.text, folder, progress=bars)
+        identity, heldout_tokens = TextIdentity(text.name, text.sha256), len(text.heldout_T)
+    trunks = plan(study, identity)
+    records = Store(runs).load()
+    import torch
+
+    cuda = torch.cuda.is_available()
+    return Opened(
+        study, identity, heldout_tokens, tuple(select(trunks, only) if only else trunks),
+        {record.key: record.status for record in records}, Rates.of(records, "cuda" if cuda else "cpu"),
+        cuda, Path(runs),
+    )  # fmt: skip
