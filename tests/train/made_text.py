@@ -1,4 +1,4 @@
-"""A small made-up text, the same wherever it is made. Also a program: trains on it, for tests that kill it."""
+"""A small made-up text, the same wherever it is made; as a program, trains on it, to be killed by tests."""
 
 import json
 import sys
@@ -32,7 +32,7 @@ if __name__ == "__main__":
     out = Path(folder) / "records"
     out.mkdir(exist_ok=True)
     train_trunk(
-        MODEL, RECIPE, made_text(Path(folder)), 0, [int(d) for d in tokens], Path(folder) / "work", device="cpu",
-        checkpoint_seconds=0.0, on_progress=lambda done, total, loss: print(done, flush=True),
+        MODEL, RECIPE, made_text(Path(folder)), 0, [int(d) for d in tokens], Path(folder) / "work",
+        device="cpu", checkpoint_seconds=0.0, on_progress=lambda done, total, loss: print(done, flush=True),
         on_record=lambda record: (out / f"{record.tokens}.json").write_text(record.to_json()),
     )

@@ -97,7 +97,9 @@ def test_a_checkpoint_of_another_configuration_is_refused(text, tmp_path):
         train(text, tmp_path, [20 * BATCH])
 
 
-@pytest.mark.parametrize("rate, message", [(1e25, "at step 2"), (3e3, "uniform guess's 5.545 nats up to step 33")])
+@pytest.mark.parametrize(
+    "rate, message", [(1e25, "at step 2"), (3e3, "uniform guess's 5.545 nats up to step 33")]
+)
 def test_a_run_that_diverges_says_where_and_has_no_loss(text, tmp_path, rate, message):
     wild = Recipe(learning_rate=rate, warmup_tokens=0, clip=1e9, weight_decay=0)
     records = train(text, tmp_path, [60 * BATCH, 80 * BATCH], recipe=wild)
@@ -174,7 +176,9 @@ def test_a_configuration_survives_its_record(text):
         RunConfig.from_dict(config.to_dict() | {"colour": 1})
 
 
-@pytest.mark.parametrize("tokens, message", [([100], "multiple of a batch"), ([], "no run"), ([-BATCH], "-128")])
+@pytest.mark.parametrize(
+    "tokens, message", [([100], "multiple of a batch"), ([], "no run"), ([-BATCH], "-128")]
+)
 def test_tokens_that_make_no_run_are_refused(text, tmp_path, tokens, message):
     with pytest.raises(InputError, match=message):
         train(text, tmp_path, tokens)

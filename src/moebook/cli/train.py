@@ -25,9 +25,9 @@ def train(
     folder: Annotated[
         Path | None, typer.Option(help="A folder of .jsonl[.xz|.zst] or .txt files to train on.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for record.json, model.safetensors and checkpoints.")] = Path(
-        "out/train"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Folder for record.json, model.safetensors and checkpoints.")
+    ] = Path("out/train"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Train one model on the Python sources of the locked packages, or on a folder of your own.
@@ -51,7 +51,8 @@ def train(
     from moebook.text import TextSpec, load_text
     from moebook.train import Recipe, train_trunk
 
-    model = Family(layers=layers, granularity=granularity, active=active, context=context).config(width, sparsity)
+    family = Family(layers=layers, granularity=granularity, active=active, context=context)
+    model = family.config(width, sparsity)
     recipe = Recipe(learning_rate=learning_rate, batch_sequences=batch)
     batch_tokens = batch * context
     if tokens is None:

@@ -62,9 +62,8 @@ class Attention(nn.Module):
 
     def forward(self, x_BND: Tensor, cos_NW: Tensor, sin_NW: Tensor) -> Tensor:
         q, k, v = self.qkv(x_BND).chunk(3, -1)
-        q, k, v = (
-            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.norm_q(q), self.norm_k(k), v)
-        )
+        parts = (self.norm_q(q), self.norm_k(k), v)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
         q, k = (_rotate(part, cos_NW, sin_NW).to(v.dtype) for part in (q, k))
         y_BHNW = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.out(y_BHNW.transpose(1, 2).flatten(2))
@@ -113,7 +112,7 @@ class Decoder(nn.Module):
         self.register_buffer("sin_NW", sin_NW, persistent=False)
         self._initialise(seed)
         held = sum(p.numel() for p in self.parameters())
-        assert held == counts(config).params, f"the model holds {held} parameters, not {counts(config).params}"
+        assert held == counts(config).params, f"holds {held} parameters, not {counts(config).params}"
 
     @torch.no_grad()
     def _initialise(self, seed: int) -> None:

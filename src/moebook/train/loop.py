@@ -95,7 +95,8 @@ class Trainer:
         self._unread.clear()
         for loss in losses:
             if not loss < 3 * uniform:  # NaN too
-                raise Diverged(f"the training loss is {loss:.4g} nats at step {len(progress.losses_nats) + 1}")
+                step = len(progress.losses_nats) + 1
+                raise Diverged(f"the training loss is {loss:.4g} nats at step {step}")
             progress.losses_nats.append(loss)
         # Overflowing norms give logits of zero: a finite loss, and nothing learnt ever after.
         warm = math.ceil(self.config.recipe.warmup_tokens / self.config.batch_tokens)
@@ -183,7 +184,7 @@ def run_configs(
 def _check(config: RunConfig, text: Text) -> None:
     if config.tokens <= 0 or config.tokens % config.batch_tokens:
         raise InputError(
-            f"run: tokens: {config.tokens}: must be a positive multiple of a batch, {config.batch_tokens} tokens"
+            f"run: tokens: {config.tokens}: must be a positive multiple of a batch, {config.batch_tokens}"
         )
     if len(text.train_T) < config.batch_tokens + 1:
         raise InputError(

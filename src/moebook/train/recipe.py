@@ -68,9 +68,10 @@ class Recipe:
 
 
 def learning_rate_at(recipe: Recipe, width: int, context: int, step: int, steps: int) -> float:
-    """The rate of step `step` (from 0) in a run of `steps` steps; before the decay it does not depend on `steps`.
+    """The rate of step `step` (from 0) in a run of `steps` steps.
 
-    The last step has a rate above zero: the line reaches zero one step later.
+    Before the decay it does not depend on `steps`. The last step has a rate above zero: the line reaches
+    zero one step later.
     """
     warmup_steps = recipe.warmup_tokens / (recipe.batch_sequences * context)
     rate = recipe.peak_rate(width) * min(1.0, (step + 1) / warmup_steps if warmup_steps else 1.0)
