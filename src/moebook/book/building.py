@@ -25,6 +25,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_
 KEPT_CACHES = 3
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _TROUBLE = re.compile(r"\b(WARNING|ERROR|CRITICAL):|^Extension error|^Exception occurred|Error:\s")
+_RAISED = re.compile(r"\w*(Error|Exception|Exit)\b(?!.*occurred)")
 _EXECUTING = re.compile(r"([^/\s]+)\.md: Executing notebook")
 _EXECUTED = re.compile(r"([^/\s]+)\.md: Executed notebook in ([\d.]+) seconds")
 _CACHED = re.compile(r"([^/\s]+)\.md: Using cached")
@@ -126,8 +127,7 @@ def build(
                 process.terminate()
                 process.wait()
     if code != 0 or trouble or not result.index.is_file():
-        first = trouble[0] if trouble else f"jupyter-book ended with code {code}"
-        raise BookError(f"{first} (whole output: {log_path})")
+        raise BookError(f"{_in_one_line(trouble, code)} (whole output: {log_path})")
     result.total_seconds = time.monotonic() - started
     return result
 
@@ -163,6 +163,14 @@ def _read_line(line: str, result: BookResult, trouble: list[str], report: Report
     elif _TROUBLE.search(line):
         trouble.append(line)
         report("trouble", line, None)
+
+
+def _in_one_line(trouble: list[str], code: int) -> str:
+    """The first warning; for a cell that raised, with the exception."""
+    if not trouble:
+        return f"jupyter-book ended with code {code}"
+    raised = [line for line in trouble if _RAISED.match(line)]
+    return f"{trouble[0]}: {raised[0]}" if "CellExecutionError" in trouble[0] and raised else trouble[0]
 
 
 def _cache(root: Path, runs: Path) -> Path:

@@ -78,13 +78,14 @@ def seed_noise(replicates: pandas.DataFrame) -> Figure:
     return figure
 
 
-def gain_from_sparsity(best: pandas.DataFrame) -> Figure:
+def gain_from_sparsity(best: pandas.DataFrame, title: str = "") -> Figure:
     """Loss of the best size against sparsity, a line for each budget.
 
     best: columns compute_flops, sparsity, loss_nats and bracketed (whether the best size has both
     neighbours). Cells that are not bracketed are drawn hollow.
     """
-    figure, axes = new_figure(5.2, 3.2)
+    figure, axes = new_figure(3.6, 3.2)
+    axes.set_title(title)
     for index, (budget, line) in enumerate(best.groupby("compute_flops")):
         line = line.sort_values("sparsity")
         at = -np.log2(1 - line["sparsity"].to_numpy())

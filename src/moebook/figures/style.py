@@ -100,9 +100,8 @@ def sparsity_axis(axes: Axes, top: float, axis: str = "x") -> None:
 
 def count_axis(axes: Axes, unit: str, axis: str = "x") -> None:
     """A logarithmic axis of parameters or tokens, with few ticks that read 50 k, 100 k, 1 M."""
-    target, limits = (axes.xaxis, axes.get_xlim()) if axis == "x" else (axes.yaxis, axes.get_ylim())
     (axes.set_xscale if axis == "x" else axes.set_yscale)("log")
-    (axes.set_xlim if axis == "x" else axes.set_ylim)(limits)
+    target, limits = (axes.xaxis, axes.get_xlim()) if axis == "x" else (axes.yaxis, axes.get_ylim())
     choices = [m * 10.0**e for e in range(12) for m in (1, 2, 5)]
     inside = [value for value in choices if limits[0] <= value <= limits[1]]
     if len(inside) > 6:

@@ -1,0 +1,140 @@
+"""The run table as the chapters show it: cells, best sizes, seed noise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from moebook.errors import InputError
+from moebook.figures.style import flops_text, sparsity_text
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def done_runs(table: pandas.DataFrame, text: str | None = None) -> pandas.DataFrame:
+    """The runs that ended well, with the column `budget_flops`: the planned compute, two digits.
+
+    Runs end on whole batches, so that the compute spent differs from the plan by less than a percent or two.
+    Raises InputError where there is none.
+    """
+    rows = table[table["status"] == "done"]
+    if text is not None:
+        rows = rows[rows["text"] == text]
+    if rows.empty:
+        raise InputError(f"runs: text: {text!r}: no run that is done")
+    return rows.assign(budget_flops=[float(f"{c:.1e}") for c in rows["compute_flops"]]).reset_index(drop=True)
+
+
+def cells(runs: pandas.DataFrame) -> pandas.DataFrame:
+    """One row a cell (budget, sparsity, width) of `done_runs`: its size, its seeds, mean and spread of the
+    loss.
+
+    Columns: compute_flops (planned), sparsity, width, params, params_active, tokens, seeds, loss_nats and
+    loss_sd_nats (standard deviation between seeds; empty for one).
+    """
+    grouped = runs.groupby(["budget_flops", "sparsity", "width"], as_index=False).agg(
+        params=("params", "first"), params_active=("params_active", "first"), tokens=("tokens", "first"),
+        seeds=("seed", "count"), loss_sd_nats=("loss_nats", "std"), loss_nats=("loss_nats", "mean"),
+    )  # fmt: skip
+    return grouped.rename(columns={"budget_flops": "compute_flops"})
+
+
+def best_sizes(cell_rows: pandas.DataFrame) -> pandas.DataFrame:
+    """The cell of lowest loss for each budget and sparsity, and whether it is bracketed.
+
+    Bracketed: there is a smaller and a larger width at that budget and sparsity, both worse. An optimum at
+    the end of its row may lie beyond it, and is flagged, not reported as an optimum.
+    """
+    rows = []
+    for (budget, sparsity), line in cell_rows.groupby(["compute_flops", "sparsity"]):
+        line = line.sort_values("width").reset_index(drop=True)
+        at = int(line["loss_nats"].idxmin())
+        widths = len(line)
+        side = (
+            "one size only"
+            if widths == 1
+            else "smallest"
+            if at == 0
+            else "largest"
+            if at == widths - 1
+            else ""
+        )
+        best = line.loc[at].to_dict() | {"compute_flops": budget, "sparsity": sparsity, "sizes": widths}
+        rows.append(best | {"bracketed": not side, "flag": side})
+    import pandas as pd
+
+    return pd.DataFrame(rows)
+
+
+def replicates(runs: pandas.DataFrame) -> pandas.DataFrame:
+    """Runs of cells with two seeds or more, with the cell's `seeds` and `deviation_nats` from its mean."""
+    by_cell = runs.groupby(["text", "budget_flops", "sparsity", "width"])["loss_nats"]
+    rows = runs.assign(
+        seeds=by_cell.transform("count"), deviation_nats=runs["loss_nats"] - by_cell.transform("mean")
+    )
+    return rows[rows["seeds"] > 1].reset_index(drop=True)
+
+
+def seed_sd_nats(replicate_rows: pandas.DataFrame) -> float:
+    """Pooled standard deviation between seeds, nats; InputError where no cell has two."""
+    if replicate_rows.empty:
+        raise InputError("runs: seed: no cell has two seeds: their noise cannot be told")
+    freedom = float(np.sum(1 - 1 / replicate_rows["seeds"]))
+    return float(np.sqrt(np.sum(replicate_rows["deviation_nats"] ** 2) / freedom))
+
+
+def gain_nats(best: pandas.DataFrame, compute_flops: float) -> tuple[float, float]:
+    """Best sparse against best dense model at one budget: (loss difference in nats, sparsity of the best)."""
+    rows = best[np.isclose(best["compute_flops"], compute_flops)]
+    dense, sparse = rows[rows["sparsity"] == 0], rows[rows["sparsity"] > 0]
+    if dense.empty or sparse.empty:
+        raise InputError(
+            f"runs: compute_flops: {compute_flops:g}: no dense run, or none but dense, to compare"
+        )
+    winner = sparse.loc[sparse["loss_nats"].idxmin()]
+    return float(dense["loss_nats"].min() - winner["loss_nats"]), float(winner["sparsity"])
+
+
+def same_width(cell_rows: pandas.DataFrame) -> tuple[int, int]:
+    """Pairs of cells of one budget and one width, a dense and a sparse one: (sparse is better, all)."""
+    dense = cell_rows[cell_rows["sparsity"] == 0][["compute_flops", "width", "loss_nats"]]
+    sparse = cell_rows[cell_rows["sparsity"] > 0]
+    pairs = sparse.merge(dense, on=["compute_flops", "width"], suffixes=("", "_dense"))
+    return int((pairs["loss_nats"] < pairs["loss_nats_dense"]).sum()), len(pairs)
+
+
+def neighbour_loss_nats(cell_rows: pandas.DataFrame) -> float:
+    """Median of what the next smaller and the next larger size lose against a bracketed best size, nats."""
+    losses = []
+    for _, line in cell_rows.groupby(["compute_flops", "sparsity"]):
+        loss = line.sort_values("width")["loss_nats"].to_numpy()
+        at = int(np.argmin(loss))
+        if 0 < at < len(loss) - 1:
+            losses += [loss[at - 1] - loss[at], loss[at + 1] - loss[at]]
+    if not losses:
+        raise InputError("runs: width: no best size is bracketed: the bowls cannot be measured")
+    return float(np.median(losses))
+
+
+def overview(table: pandas.DataFrame) -> pandas.DataFrame:
+    """What was run, a row a text: budgets, sparsities, widths, runs by status, cost."""
+    import pandas as pd
+
+    rows = []
+    for text, part in table.groupby("text"):
+        done = done_runs(part)
+        rows.append(
+            {
+                "text": text,
+                "budgets (FLOPs)": ", ".join(flops_text(c) for c in sorted(set(done["budget_flops"]))),
+                "sparsities": ", ".join(sparsity_text(s) for s in sorted(set(done["sparsity"]))),
+                "widths": f"{done['width'].min()} to {done['width'].max()}",
+                "done": len(done),
+                "diverged": int((part["status"] == "diverged").sum()),
+                "failed": int((part["status"] == "failed").sum()),
+                "core hours": float(part["wall_seconds"].sum()) / 3600,
+            }
+        )
+    return pd.DataFrame(rows)
