@@ -75,8 +75,8 @@ def write_header(folder: Path, manifest: dict[str, Any]) -> None:
 def open_text(folder: Path, name: str, check: bool = False) -> Text:
     """Memory-map a prepared folder.
 
-    Lengths and the header's checksum are always compared; the streams' checksums where a file has been touched
-    since it was written, or with `check`. Raises InputError naming the file that is missing or damaged.
+    Lengths and the header's checksum are always compared; the streams' checksums where a file has been
+    touched since it was written, or with `check`. Raises InputError naming the missing or damaged file.
     """
     path = folder / "header.json"
     try:

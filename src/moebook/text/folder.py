@@ -1,7 +1,7 @@
 """Text from a folder: `*.jsonl`, `*.jsonl.xz`, `*.jsonl.zst` with a document a row, `*.txt` with one a file.
 
-A row is an object with `text`, and may carry `source`, a string that is not used, and `split`: `train`, `val`,
-`valid` or `validation` (held out), `test` (left out of both). Other fields are not read.
+A row is an object with `text`, and may carry `source`, a string that is not used, and `split`: `train`,
+`val`, `valid` or `validation` (held out), `test` (left out of both). Other fields are not read.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from moebook.text.progress import Progress
 from moebook.text.spec import TextSpec
 
 SUFFIXES = (".jsonl", ".jsonl.xz", ".jsonl.zst", ".txt")
+COMPRESSED_BYTES = 1 << 16
 
 
 class FolderSource:
@@ -29,7 +30,9 @@ class FolderSource:
 
     def __init__(self, spec: TextSpec, folder: Path | None) -> None:
         if folder is None:
-            raise InputError(f"text {spec.name}: folder: None: a text of source `folder` needs the folder to read")
+            raise InputError(
+                f"text {spec.name}: folder: None: a text of source `folder` needs the folder to read"
+            )
         if not folder.is_dir():
             raise InputError(f"{folder}: text {spec.name}: no such folder")
         self.sha256 = ""
@@ -57,6 +60,8 @@ class FolderSource:
                     before += raw.tell()
             except (lzma.LZMAError, EOFError) as error:
                 raise InputError(f"{path}: damaged: {error}") from error
+            except OSError as error:
+                raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
             progress("reading", before, self.total)
 
 
@@ -75,7 +80,9 @@ def _selected(folder: Path, patterns: tuple[str, ...]) -> dict[str, Path]:
     for pattern in patterns:
         matching = {name for name in supported if _stem(name) == pattern or fnmatchcase(name, pattern)}
         if not matching:
-            raise InputError(f"{folder}: files: {pattern!r}: matches none of {', '.join(sorted(supported)[:20])}")
+            raise InputError(
+                f"{folder}: files: {pattern!r}: matches none of {', '.join(sorted(supported)[:20])}"
+            )
         chosen |= matching
     return {name: supported[name] for name in sorted(chosen)}
 
@@ -92,27 +99,41 @@ def _decompressed(raw: BinaryIO, path: Path) -> BinaryIO:
             import zstandard
         except ImportError:
             raise InputError(
-                f"{path}: reading .zst needs the package zstandard: pip install 'moebook[zstd]'"
+                f"{path}: reading .zst needs the package zstandard: pip install 'moebook[huggingface]'"
             ) from None
-        return io.BufferedReader(_ZstandardFile(zstandard, raw, path), PIECE_BYTES)
+        return io.BufferedReader(_ZstandardFile(zstandard, raw), PIECE_BYTES)
     return raw
 
 
 class _ZstandardFile(io.RawIOBase):
-    """A Zstandard file that says so when it is damaged or ends early."""
+    """A Zstandard file, of any number of frames, that says so when it is damaged or ends early."""
 
-    def __init__(self, zstandard: Any, raw: BinaryIO, path: Path) -> None:
-        self._error, self._path = zstandard.ZstdError, path
-        self._reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+    def __init__(self, zstandard: Any, raw: BinaryIO) -> None:
+        self._zstandard, self._raw = zstandard, raw
+        self._frame: Any = None
+        self._ready = b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        try:
-            return self._reader.readinto(buffer)
-        except self._error as error:
-            raise InputError(f"{self._path}: damaged: {error}") from error
+        while not self._ready:
+            between = self._frame is None or self._frame.eof
+            compressed = self._frame.unused_data if between and self._frame is not None else b""
+            compressed = compressed or self._raw.read(COMPRESSED_BYTES)
+            if not compressed:
+                if between:
+                    return 0
+                raise EOFError("ends within a frame")
+            if between:
+                self._frame = self._zstandard.ZstdDecompressor().decompressobj()
+            try:
+                self._ready = self._frame.decompress(compressed)
+            except self._zstandard.ZstdError as error:
+                raise EOFError(str(error)) from error
+        size = min(len(buffer), len(self._ready))
+        buffer[:size], self._ready = self._ready[:size], self._ready[size:]
+        return size
 
 
 def _rows(lines: BinaryIO, path: Path, name: str) -> Iterator[Document]:
@@ -145,7 +166,9 @@ def document_of_row(row: Any, where: str, origin: str, column: str = "text") -> 
     try:
         content = row[column].encode()
     except UnicodeEncodeError as error:
-        raise InputError(f"{where}: {column}: not text: half a surrogate pair at character {error.start}") from None
+        raise InputError(
+            f"{where}: {column}: not text: half a surrogate pair at character {error.start}"
+        ) from None
     return Document((content,), split=SPLITS[split] if split else BY_HASH, origin=origin)
 
 
@@ -162,7 +185,9 @@ def _utf8_pieces(raw: BinaryIO, path: Path) -> Iterator[bytes]:
         try:
             decoder.decode(piece, final=not piece)
         except UnicodeDecodeError as error:
-            raise InputError(f"{path}: text: not UTF-8: {error.reason} near byte {before + error.start}") from None
+            raise InputError(
+                f"{path}: text: not UTF-8: {error.reason} near byte {before + error.start}"
+            ) from None
         if not piece:
             return
         before += len(piece)

@@ -32,8 +32,8 @@ def load_text(
     """The text of a specification, prepared into the cache the first time and memory-mapped from it.
 
     spec: what to read and how to split it.
-    folder: source `folder`: where the files are; source `packages`: the site-packages to read instead of those
-        that this Python imports from; source `huggingface`: what a local data set's paths are relative to.
+    folder: source `folder`: where the files are; source `packages`: the site-packages to read instead of
+        those that this Python imports from; source `huggingface`: what `data_files` are relative to.
     cache: where prepared texts are kept; default `moebook.files.cache_folder()`.
     progress: called with (what, done bytes, total bytes or 0), see `moebook.text.progress_bars`.
     check: compare the whole of both streams with their checksums, not only lengths and header.
@@ -51,17 +51,17 @@ def load_text(
     if text is None:
         try:
             home.mkdir(parents=True, exist_ok=True)
-            with _lock(home / f".{target.name}.lock", progress):
+            with _lock(home / f".{target.name}.lock", progress) as alone:
                 text = _open(target, spec.name, check)
                 if text is None:
-                    _build(spec, source, target, progress)
+                    _build(spec, source, target, alone, progress)
                     text = open_text(target, spec.name)
         except OSError as error:
             raise InputError(f"{target}: cannot be written: {error.strerror or error}") from error
     for expected, whose in ((spec.sha256, "the text's description"), (source.sha256, "the package")):
         if expected and text.sha256 != expected:
             raise InputError(
-                f"text {spec.name}: sha256: {text.sha256}: {whose} expects {expected}: what was read is another text"
+                f"text {spec.name}: sha256: {text.sha256}: another text than {whose} expects, {expected}"
             )
     return text
 
@@ -88,10 +88,10 @@ def _open(target: Path, name: str, check: bool) -> Text | None:
         return None
 
 
-def _build(spec: TextSpec, source: Source, target: Path, progress: Progress) -> None:
+def _build(spec: TextSpec, source: Source, target: Path, alone: bool, progress: Progress) -> None:
     """Prepare in a folder of another name, and give it its own only when it is whole."""
     home = target.parent
-    for left_behind in home.glob(f".{target.name}.*.tmp"):  # by a process that was killed: the lock is ours
+    for left_behind in home.glob(f".{target.name}.*.tmp") if alone else ():  # by processes that were killed
         shutil.rmtree(left_behind, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(dir=home, prefix=f".{target.name}.", suffix=".tmp"))
     try:
@@ -105,27 +105,34 @@ def _build(spec: TextSpec, source: Source, target: Path, progress: Progress) -> 
             raise RuntimeError(f"text {spec.name}: {len(leaks)} train documents are held out too")
         del prepared
         sync_folder(temporary)
-        if target.exists():  # damaged, or it would have been opened
-            target.rename(temporary / "damaged")
-        temporary.rename(target)
-        shutil.rmtree(target / "damaged", ignore_errors=True)
-        sync_folder(home)
+        if _open(target, spec.name, check=False) is None or alone:
+            if target.exists():  # damaged, or it would have been opened
+                target.rename(temporary / "damaged")
+            temporary.rename(target)
+            shutil.rmtree(target / "damaged", ignore_errors=True)
+            sync_folder(home)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
-def _lock(path: Path, progress: Progress) -> Iterator[None]:
-    """One process at a time; the lock goes with its holder, however that ends."""
+def _lock(path: Path, progress: Progress) -> Iterator[bool]:
+    """One process at a time; the lock goes with its holder, however that ends.
+
+    False where the system has no such locks: then several prepare, and the first to end counts.
+    """
     try:
         import fcntl
-    except ImportError:  # Windows: both prepare, the second finds the first's folder in its place
-        yield
+    except ImportError:
+        yield False
         return
     with open(path, "a") as handle:
+        alone = True
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             progress("waiting for another process that prepares this text", 0, 0)
             fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        except OSError:
+            alone = False
+        yield alone

@@ -1,8 +1,8 @@
 """A keyed permutation of 0 .. n - 1 that needs no memory: a Feistel network with cycle walking.
 
-Source: Black and Rogaway, "Ciphers with arbitrary finite domains" (CT-RSA 2002), generalised Feistel and cycle
-walking; the round function is the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014). Good mixing is
-asked of it, not secrecy.
+Source: Black and Rogaway, "Ciphers with arbitrary finite domains" (CT-RSA 2002), generalised Feistel and
+cycle walking; the round function is the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014). Good
+mixing is asked of it, not secrecy.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ ROUNDS = 6
 
 
 def permuted(indices: np.ndarray, count: int, seed: int, epoch: int) -> np.ndarray:
-    """Images of `indices` under the permutation of 0 .. count - 1 keyed by (seed, epoch): int64, same shape."""
+    """Images of `indices` under the permutation of 0 .. count - 1 keyed by (seed, epoch): int64."""
     half_bits = np.uint64(max(1, (max(count - 1, 1).bit_length() + 1) // 2))
     digest = hashlib.sha512(f"moebook order {seed} {epoch}".encode()).digest()
     keys = np.frombuffer(digest, dtype="<u8")[:ROUNDS].astype(np.uint64)

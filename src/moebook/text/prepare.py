@@ -29,11 +29,20 @@ OTHER = "(other)"
 
 _ROW = struct.Struct("<Q16sqqBI")
 _ROW_TYPE = np.dtype(
-    [("order", "<u8"), ("digest", "S16"), ("start", "<i8"), ("bytes", "<i8"), ("split", "u1"), ("origin", "<u4")]
+    [
+        ("order", "<u8"),
+        ("digest", "S16"),
+        ("start", "<i8"),
+        ("bytes", "<i8"),
+        ("split", "u1"),
+        ("origin", "<u4"),
+    ]
 )
 
 
-def prepare(documents: Iterable[Document], spec: TextSpec, folder: Path, progress: Progress) -> dict[str, Any]:
+def prepare(
+    documents: Iterable[Document], spec: TextSpec, folder: Path, progress: Progress
+) -> dict[str, Any]:
     """Write `train.bin` and `heldout.bin` into the folder; the manifest of what went where.
 
     Raises InputError where nothing is left to train on or to hold out, OSError where writing fails.
@@ -51,8 +60,8 @@ def prepare(documents: Iterable[Document], spec: TextSpec, folder: Path, progres
     for side, rows in (("train", train), ("heldout", heldout)):
         if not len(rows):
             raise InputError(
-                f"text {spec.name}: {side}: 0 documents: of {len(table)} usable documents none falls on this side; "
-                "more documents, or rows with `split`, or another `heldout_share` or `train_bytes` are needed"
+                f"text {spec.name}: {side}: 0 documents: of {len(table)} usable ones none is on this side; "
+                "more documents, rows with `split`, another `heldout_share` or `train_bytes` are needed"
             )
     manifest: dict[str, Any] = {
         "name": spec.name,
@@ -134,7 +143,7 @@ def _drop_duplicates(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Held-out and train rows, each document once, and none on both sides.
 
-    Two documents count as equal across the split where their first `limit` bytes are: that is what is held out.
+    Two documents count as equal across the split where their first `limit` bytes are: these are held out.
     """
     heldout, train = table[table["split"] == HELDOUT], table[table["split"] == TRAIN]
     heads = np.array([_head(row, raw_T, limit) for row in heldout], dtype="S16")
@@ -162,7 +171,7 @@ def _digest(document_T: np.ndarray) -> bytes:
 
 
 def cut(document_T: np.ndarray, limit: int) -> int:
-    """Where a document of bytes is cut for at most `limit` bytes (0 = no limit), not inside a UTF-8 character."""
+    """Where a document is cut for at most `limit` bytes (0 = no limit), not inside a UTF-8 character."""
     if not limit or len(document_T) <= limit:
         return len(document_T)
     end = limit
@@ -187,7 +196,9 @@ def leaked_documents(train_T: np.ndarray, heldout_T: np.ndarray, limit: int) -> 
     """
     heads = {_digest(document_T) for _, document_T in _documents(heldout_T)}
     leaks = [
-        start for start, document_T in _documents(train_T) if _digest(document_T[: cut(document_T, limit)]) in heads
+        start
+        for start, document_T in _documents(train_T)
+        if _digest(document_T[: cut(document_T, limit)]) in heads
     ]
     return np.array(leaks, dtype=np.int64)
 

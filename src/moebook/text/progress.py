@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Progress = Callable[[str, int, int], None]
-"""progress(what, done, total): both in bytes; total 0 = unknown; called often, and once per stage when it ends."""
+"""progress(what, done, total): bytes, total 0 = unknown; called often, and at the end of a stage."""
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -15,7 +15,7 @@ def silent(what: str, done: int, total: int) -> None:
 
 @contextmanager
 def progress_bars() -> Iterator[Progress]:
-    """Rich bars on standard error, one a stage: `with progress_bars() as bars: load_text(spec, progress=bars)`."""
+    """Rich bars on standard error: `with progress_bars() as bars: load_text(spec, progress=bars)`."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars

@@ -37,7 +37,7 @@ class TextSpec:
     sha256: str = ""
     """Expected checksum of the prepared text; a different one is refused. Empty = whatever is read."""
     dataset: str = ""
-    """Hugging Face: name of the data set, or a local folder or builder (`json`, `parquet`) with `data_files`."""
+    """Hugging Face: name of the data set, or a builder (`json`, `parquet`, `text`) with `data_files`."""
     config: str = ""
     """Hugging Face: configuration of the data set, empty = its default."""
     split: str = "train"
@@ -47,7 +47,7 @@ class TextSpec:
     revision: str = ""
     """Hugging Face: commit or tag of the data set, empty = the newest."""
     data_files: tuple[str, ...] = ()
-    """Hugging Face: files for the builders `json`, `parquet` and `text`."""
+    """Hugging Face: local files for a builder."""
     rows: int = 0
     """Hugging Face: stop after so many rows; 0 = all of them."""
 
@@ -55,7 +55,9 @@ class TextSpec:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.type.startswith("tuple"):
-                if not isinstance(value, list | tuple) or not all(isinstance(item, str) and item for item in value):
+                if not isinstance(value, list | tuple) or not all(
+                    isinstance(item, str) and item for item in value
+                ):
                     self._refuse(field.name, "must be a list of names")
                 object.__setattr__(self, field.name, tuple(value))
             elif field.type == "int":
@@ -95,14 +97,18 @@ class TextSpec:
                 raise InputError(f"{where}: {field}: missing from the text")
         try:
             # YAML gives lists; a string or a number in their place is named by the checks above.
-            return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in mapping.items()})
+            return cls(
+                **{key: tuple(value) if isinstance(value, list) else value for key, value in mapping.items()}
+            )
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values for canonical JSON, every field present."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in
-                dataclasses.asdict(self).items()}
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in dataclasses.asdict(self).items()
+        }
 
     def preparation(self) -> dict[str, Any]:
         """The fields that decide the prepared bytes: all but the label and the expected checksum."""

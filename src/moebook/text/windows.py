@@ -1,7 +1,7 @@
 """Which bytes make a batch, and how the held-out set is cut into windows.
 
-Legend: B sequences of a batch, T context, W held-out windows. A window holds T + 1 bytes: positions 0 to T - 1
-are inputs, positions 1 to T what they must predict.
+Legend: B sequences of a batch, T context, W held-out windows. A window holds T + 1 bytes: positions 0 to
+T - 1 are inputs, positions 1 to T what they must predict.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ def window_count(text_or_length: Text | int, context: int) -> int:
 def batch_windows(text_or_length: Text | int, context: int, batch: int, step: int, seed: int) -> np.ndarray:
     """Where the windows of batch `step` start in the train stream, in bytes: int64 [B].
 
-    Batches walk through all windows in an order that depends on seed and length only, and through each of them
-    once before any comes again; pass e over the text has an order of its own, keyed by (seed, e). There is
-    no state: the order of step 10^9 costs what that of step 0 costs.
+    Batches walk through all windows in an order that depends on seed, length and context only, and visit
+    each of them once before any comes again; pass e over the text has its own order, keyed by (seed, e).
+    There is no state: step 10^9 costs what step 0 costs.
 
     Raises InputError where the text is shorter than one batch.
     """
@@ -52,7 +52,7 @@ def batch_windows(text_or_length: Text | int, context: int, batch: int, step: in
 
 
 def train_batch(text: Text, context: int, batch: int, step: int, seed: int) -> np.ndarray:
-    """Batch `step` of the train stream: uint8 [B, T + 1]. See `batch_windows` for the order and the errors."""
+    """Batch `step` of the train stream: uint8 [B, T + 1]; order and errors as in `batch_windows`."""
     starts_B = batch_windows(text, context, batch, step, seed)
     return np.asarray(text.train_T[starts_B[:, None] + np.arange(context + 1)])
 
@@ -61,7 +61,7 @@ class HeldoutWindows(NamedTuple):
     """The held-out set in windows; every byte of every document is predicted exactly once.
 
     A window never crosses a document. The first of a document starts with the separator, each later one with
-    the last byte that the one before it predicted; the last is padded with separators, which `lengths_W` leaves out.
+    the last byte that the one before it predicted; the last is padded with separators, which do not count.
     """
 
     windows_WT: np.ndarray

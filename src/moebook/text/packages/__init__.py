@@ -1,9 +1,9 @@
 """Text from Python sources that everyone with the lock has bit for bit: those of installed distributions.
 
 `packages.json` beside this file lists the distributions: pure Python, one wheel for every platform, pinned by
-`requirements.lock`. For each it holds the version, a checksum of the RECORD rows of its `*.py` files, and the
-files that are left out with the reason (`rules.py`). Nothing is downloaded or copied into the package: files are
-read where they are installed, and each is compared with its sha256 in RECORD.
+`requirements.lock`. For each it holds the version, a checksum of the RECORD rows of its `*.py` files, and
+the files that are left out with the reason (`rules.py`). Nothing is downloaded or copied into the package:
+files are read where they are installed, and each is compared with its sha256 in RECORD.
 
 `python -m moebook.text.packages --lock requirements.lock --write` makes the list again when the lock changes.
 """
@@ -37,7 +37,9 @@ class PackagesSource:
     listing: another list than the committed one.
     """
 
-    def __init__(self, spec: TextSpec, folder: Path | None = None, listing: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, spec: TextSpec, folder: Path | None = None, listing: dict[str, Any] | None = None
+    ) -> None:
         self.listing = listing if listing is not None else json.loads(LIST.read_bytes())
         self.folder = folder
         usual = TextSpec(source="packages", name=spec.name)
@@ -53,8 +55,8 @@ class PackagesSource:
             rows = python_rows(distribution)
             if rows_sha256(rows) != entry["rows_sha256"]:
                 raise InputError(
-                    f"{record_path(distribution)}: {entry['name']} {entry['version']}: the hashes of its *.py files "
-                    f"are not those of the wheel that is listed: {REMEDY} --force-reinstall"
+                    f"{record_path(distribution)}: {entry['name']} {entry['version']}: hashes of *.py files "
+                    f"that are not those of the listed wheel: {REMEDY} --force-reinstall"
                 )
             left_out = {path for paths in entry["left_out"].values() for path in paths}
             for path, expected in rows.items():
@@ -72,7 +74,9 @@ def installed(name: str, version: str, folder: Path | None = None) -> Distributi
     if found is None:
         raise InputError(f"{folder or 'packages'}: {name}: {version}: not installed: {REMEDY}")
     if found.version != version:
-        raise InputError(f"{record_path(found)}: {name}: {found.version}: version {version} is listed: {REMEDY}")
+        raise InputError(
+            f"{record_path(found)}: {name}: {found.version}: version {version} is listed: {REMEDY}"
+        )
     return found
 
 
@@ -85,7 +89,9 @@ def python_rows(distribution: Distribution) -> dict[str, str]:
     """RECORD's sha256 (URL-safe base64) of every `*.py` file inside of site-packages, by path, sorted."""
     record = distribution.read_text("RECORD")
     if record is None:
-        raise InputError(f"{record_path(distribution)}: missing: only distributions installed from a wheel have one")
+        raise InputError(
+            f"{record_path(distribution)}: missing: only distributions installed from a wheel have one"
+        )
     rows = {}
     for row in csv.reader(record.splitlines()):
         if row and row[0].endswith(".py") and not row[0].startswith(("/", "../")):
@@ -107,8 +113,12 @@ def verified(distribution: Distribution, path: str, expected: str) -> bytes:
     try:
         content = place.read_bytes()
     except OSError as error:
-        raise InputError(f"{place}: cannot be read, but stands in the {whose}: {error.strerror}: {REMEDY}") from None
+        raise InputError(
+            f"{place}: cannot be read, but stands in the {whose}: {error.strerror}: {REMEDY}"
+        ) from None
     found = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
     if found != expected:
-        raise InputError(f"{place}: sha256: {found}: changed since installation, {whose} says {expected}: {REMEDY}")
+        raise InputError(
+            f"{place}: sha256: {found}: changed since installation, {whose} says {expected}: {REMEDY}"
+        )
     return content

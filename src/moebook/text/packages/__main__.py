@@ -1,4 +1,4 @@
-"""Show or write the list of packages: `python -m moebook.text.packages --lock requirements.lock [--write]`."""
+"""Make the list of packages: `python -m moebook.text.packages --lock requirements.lock [--write]`."""
 
 from __future__ import annotations
 
@@ -46,9 +46,13 @@ def show(listing: dict) -> None:
     table = Table("distribution", "version", "files", "MB", "left out")
     for entry in listing["distributions"]:
         left_out = ", ".join(f"{why} {len(paths)}" for why, paths in entry["left_out"].items())
-        table.add_row(entry["name"], entry["version"], str(entry["files"]), f"{entry['bytes'] / 1e6:.1f}", left_out)
+        table.add_row(
+            entry["name"], entry["version"], str(entry["files"]), f"{entry['bytes'] / 1e6:.1f}", left_out
+        )
     total = sum(entry["bytes"] for entry in listing["distributions"])
-    table.add_row("", "", str(sum(entry["files"] for entry in listing["distributions"])), f"{total / 1e6:.1f}", "")
+    table.add_row(
+        "", "", str(sum(entry["files"] for entry in listing["distributions"])), f"{total / 1e6:.1f}", ""
+    )
     console.print(table)
 
 

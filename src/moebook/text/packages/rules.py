@@ -1,20 +1,21 @@
 """Which distributions and which of their files make the text, and why the others do not.
 
-A distribution is taken if it is one pure-Python wheel for every platform (WHEEL: `Root-Is-Purelib: true`, every
-tag `py3-none-any`, or `py2-none-any` beside it), the lock pins it without a condition, and at least a megabyte
-of it is left by the rules for files. In this order, a file is left out as
+A distribution is taken if it is one pure-Python wheel for every platform (WHEEL: `Root-Is-Purelib: true`,
+every tag `py3-none-any`, or `py2-none-any` beside it), the lock pins it without a condition, and at least a
+megabyte of it is left by the rules for files. In this order, a file is left out as
 
 - `empty`: nothing but white space;
 - `separator`: holds a byte 0;
 - `generated`: says in a comment among its first 25 lines that a program wrote it;
 - `repetitive`: over 2,000 bytes and xz compresses it below 12 %;
-- `table`: more than half of it lies in literals of over 30 lines (lists, tuples, dictionaries, sets, strings
-  that are not docstrings);
-- `copied`: more than half of it (counted in lines of 20 characters or more, without indentation) stands in files
-  before it, in the order of the text. Without this rule the held-out files would be close to copies of train files.
+- `table`: more than half of it lies in literals of over 30 lines (lists, tuples, dictionaries, sets,
+  strings that are not docstrings);
+- `copied`: more than half of it (counted in lines of 20 characters or more, without indentation) stands in
+  files before it, in the order of the text. Without this rule held-out files would be close to copies of
+  train files: the model definitions of transformers repeat one another.
 
-The rules are applied when the list is written; the list holds the outcome, so that a text does not depend on the
-version of xz, or of Python, that reads it.
+The rules are applied when the list is written; the list holds the outcome, so that a text does not depend
+on the version of xz, or of Python, that reads it.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ _GENERATED = re.compile(
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\]+)\s*(;)?")
 
 
-def choose(lock: Path, folder: Path | None = None, told: Callable[[str], None] = lambda name: None) -> list[dict]:
+def choose(
+    lock: Path, folder: Path | None = None, told: Callable[[str], None] = lambda name: None
+) -> list[dict]:
     """Entries of the list for the pinned distributions that are installed, by name."""
     contents: dict[tuple[str, str], bytes] = {}
     entries = []
