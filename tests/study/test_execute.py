@@ -1,0 +1,189 @@
+"""Drives of the real trainer: what is killed, raced or stopped is taken up again, and nothing is lost."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from moebook.errors import InputError
+from moebook.runs import Store
+from moebook.study import Job, open_study, run_trunks
+from moebook.study import worker as worker_module
+
+SLOWER = ("[1e8, 3e8]", "[3e8, 1.2e9]")
+
+
+def drive(path, folder, runs, workers=1, watch=None, retry=False, **options):
+    opened = open_study(str(path), folder, runs)
+    job = Job(opened.study.name, opened.study.text, folder, runs, runs / "work", retry)
+    return run_trunks(
+        opened.missing(retry), opened.costs(workers).trunk_seconds, job, workers, watch=watch, **options
+    )
+
+
+def losses(runs):
+    return {record.key: record.measures.get("loss_nats") for record in Store(runs).load()}
+
+
+def command(path, folder, runs, *words):
+    line = [sys.executable, "-m", "moebook", "study", "run", path, "--folder", folder, "--runs", runs, *words]
+    return subprocess.Popen(
+        list(map(str, line)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, tiny):
+    """A study file whose trunks train for a second or more."""
+    path = tmp_path_factory.mktemp("study") / "tiny.yml"
+    path.write_text(tiny.replace(*SLOWER))
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, study, text_folder):
+    """Losses of that study, trained without disturbance."""
+    runs = tmp_path_factory.mktemp("undisturbed")
+    news = []
+    state = drive(study, text_folder, runs, workers=2, watch=lambda state, line: news.append(line))
+    assert not state.failures and state.left == 0 and state.count("done") == 6
+    assert sum(line.startswith("done width") for line in news) == 6
+    assert not list((runs / "work").glob("*/*.safetensors"))
+    return losses(runs)
+
+
+def test_records_have_the_planned_keys_and_a_second_drive_has_nothing_to_do(
+    study, undisturbed, text_folder, tmp_path
+):
+    opened = open_study(str(study), text_folder, tmp_path)
+    assert set(undisturbed) == {cell.key for trunk in opened.trunks for cell in trunk.cells}
+    assert all(0 < loss < 5.6 for loss in undisturbed.values())
+
+
+def test_a_killed_worker_is_reported_not_recorded_and_taken_up_again(
+    study, undisturbed, text_folder, tmp_path
+):
+    killed = []
+
+    def kill_once(state, news):
+        if not killed and any(running.steps_done > 20 for running in state.running.values()):
+            (child,) = multiprocessing.active_children()
+            killed.append(next(iter(state.running.values())).trunk)
+            os.kill(child.pid, signal.SIGKILL)
+
+    state = drive(study, text_folder, tmp_path, watch=kill_once)
+    ((trunk, reason),) = state.failures
+    assert trunk == killed[0] and "SIGKILL" in reason
+    assert state.left == len(trunk.cells) == state.cells - state.count("done")
+    assert not {cell.key for cell in trunk.cells} & set(losses(tmp_path)) and Store(tmp_path).check() == []
+    again = drive(study, text_folder, tmp_path)
+    assert not again.failures and [t.name for t in again.trunks] == [trunk.name]
+    assert losses(tmp_path) == undisturbed
+
+
+def test_two_drivers_on_one_store_share_the_work(study, undisturbed, text_folder, tmp_path):
+    drivers = [command(study, text_folder, tmp_path, "--workers", "1") for _ in range(2)]
+    ends = [driver.communicate(timeout=120) for driver in drivers]
+    assert [driver.returncode for driver in drivers] == [0, 0], ends
+    announced = [
+        line.split(":")[0] for _, news in ends for line in news.splitlines() if line.startswith("done")
+    ]
+    assert len(announced) == len(set(announced)) == 6  # by the one that trained it
+    assert all("6 done" in out for out, _ in ends)
+    assert losses(tmp_path) == undisturbed
+
+
+def test_ctrl_c_and_a_killed_driver_leave_a_store_that_goes_on(study, undisturbed, text_folder, tmp_path):
+    work = tmp_path / "work"
+
+    def started():
+        return any(path.is_dir() and path.name != "locks" for path in work.glob("*"))
+
+    driver = command(study, text_folder, tmp_path, "--workers", "1")
+    wait_until(started)
+    os.killpg(driver.pid, signal.SIGINT)  # as a terminal does: driver and workers alike
+    out, err = driver.communicate(timeout=60)
+    assert driver.returncode == 130 and "run again to go on" in err and "Traceback" not in err
+    before = len(losses(tmp_path))
+    assert before < 6 and Store(tmp_path).check() == []
+
+    driver = command(study, text_folder, tmp_path, "--workers", "1")
+    wait_until(lambda: open_study(str(study), text_folder, tmp_path).running(work) > 0)
+    driver.kill()
+    driver.communicate()
+    wait_until(
+        lambda: open_study(str(study), text_folder, tmp_path).running(work) == 0
+    )  # its worker ends too
+    assert not any(record.status == "failed" for record in Store(tmp_path).load())
+    state = drive(study, text_folder, tmp_path)
+    assert not state.failures and losses(tmp_path) == undisturbed
+
+
+def test_a_time_limit_stops_the_drive_and_says_so(study, text_folder, tmp_path):
+    state = drive(study, text_folder, tmp_path, limit_seconds=0.5)
+    assert state.stopped == "time limit" and state.left == 6 and not state.failures
+    assert not multiprocessing.active_children()
+
+
+def test_a_worker_that_cannot_begin_ends_the_drive_in_one_line(study, text_folder, tmp_path):
+    opened = open_study(str(study), text_folder, tmp_path)
+    job = Job("tiny", opened.study.text, tmp_path / "gone", tmp_path, tmp_path / "work")
+    with pytest.raises(InputError, match="gone"):
+        run_trunks(opened.trunks, opened.costs(1).trunk_seconds, job, 1)
+    assert not losses(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("error", "recorded"),
+    [
+        (KeyError("expert"), True),
+        (OSError(28, "No space left on device"), False),
+        (InputError("disk"), False),
+    ],
+)
+def test_only_a_failure_of_the_runs_own_code_becomes_a_record(
+    study, text_folder, tmp_path, monkeypatch, error, recorded
+):
+    """No input makes the real trainer fail so; its place is taken, in this process, by one that raises."""
+    from moebook.text import load_text
+
+    opened = open_study(str(study), text_folder, tmp_path)
+    trunk = opened.trunks[-1]
+    text = load_text(opened.study.text, text_folder)
+    here, there = multiprocessing.Pipe()
+    good = worker_module.train_trunk
+
+    def fail(*arguments, **options):
+        raise error
+
+    def attempt(retry):
+        job = Job("tiny", opened.study.text, text_folder, tmp_path, tmp_path / "work", retry)
+        return worker_module._attempt(there, job, text, trunk)
+
+    monkeypatch.setattr(worker_module, "train_trunk", fail)
+    how, reason, statuses = attempt(retry=False)
+    assert how == "failed" and str(error) in reason
+    assert statuses == ({cell.key: "failed" for cell in trunk.cells} if recorded else {})
+    monkeypatch.setattr(worker_module, "train_trunk", good)
+    if recorded:
+        assert attempt(retry=False)[2] == statuses
+        left = open_study(str(study), text_folder, tmp_path).missing()
+        assert trunk.name not in {t.name for t in left}
+    assert set(attempt(retry=True)[2].values()) == {"done"}
+    history = Store(tmp_path).get(trunk.cells[0].key).history
+    assert [attempt["reason"] for attempt in history] == (["KeyError: 'expert'"] if recorded else [])

@@ -1,0 +1,191 @@
+"""A study file means what it says or is refused; a plan's totals are the architecture's own counts."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from moebook.architecture import Family, counts
+from moebook.errors import InputError
+from moebook.runs import Record, run_key
+from moebook.study import (
+    Rates,
+    cell_seconds,
+    cells_of,
+    makespan_seconds,
+    missing,
+    open_study,
+    plan,
+    read_study,
+)
+from moebook.study import select as select_cells
+from moebook.train import NUMERICS, Recipe, RunConfig, TextIdentity, run_measures
+
+TEXT = TextIdentity("tiny", "ab" * 32)
+STUDIES = Path(__file__).parents[2] / "studies"
+
+
+def test_a_study_file_becomes_typed_values(write_study):
+    study = read_study(write_study())
+    assert study.family == Family(layers=1, context=32)
+    first, second = study.grid
+    assert first.budgets == (1e8, 3e8) and first.sparsities == (0.0, 0.75) and first.seeds == (0,)
+    assert second.budgets == (3e8,) and second.seeds == (0, 1) and second.recipe == Recipe(warmup_tokens=512)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("title:", "titel:", "titel: unknown field"),
+        ("name: tiny\n", "", "name: missing"),
+        ("layers: 1", "layers: 0", "family: layers: 0"),
+        ("layers: 1", "layers: yes", "family: layers: True"),
+        ("layers: 1", "depth: 1", "family: depth: unknown field"),
+        ("warmup_tokens: 512", "warmup_tokens: many", "recipe: warmup_tokens: 'many'"),
+        ("warmup_tokens: 512", "learning_rate: -1", "recipe: learning_rate: -1"),
+        ("warmup_tokens: 512", "precision: fp8", "recipe: precision: 'fp8'"),
+        ("source: folder", "source: web", "text: source: 'web'"),
+        ("source: folder, ", "", "text: source: missing"),
+        ("[1e8, 3e8]", "[1e8, -3e8]", "grid[0]: budgets: '-3e8'"),
+        ("[1e8, 3e8]", "[1e8, lots]", "grid[0]: budgets: 'lots'"),
+        ("[1e8, 3e8]", "[]", "grid[0]: budgets: []"),
+        ("[1e8, 3e8]", "[1e8, 1.0e+8]", "without repeats"),
+        ("[0, 3/4]", "[0, 4/4]", "sparsities: '4/4'"),
+        ("[0, 3/4]", "[0, 0.7]", "grid[0]: width 8, sparsity 0.7"),
+        ("[0, 3/4]", "[0, .nan]", "sparsities: nan"),
+        ("widths: [8]", "widths: [9]", "width: 9"),
+        ("widths: [8]", "widths: [8.5]", "grid[0]: widths: 8.5"),
+        ("seeds: [0]", "seeds: [-1]", "seeds: -1"),
+        ("seeds: [0]", "seeds: [0]\nseeds: [1]", "seeds is given twice"),
+        ("grid:", "grid: {", "not YAML"),
+    ],
+)
+def test_a_bad_field_is_named_with_its_file_and_value(write_study, old, new, words):
+    path = write_study()
+    content = path.read_text()
+    assert old in content
+    path.write_text(content.replace(old, new, 1))
+    with pytest.raises(InputError) as caught:
+        read_study(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ") and words in message and "\n" not in message
+
+
+def test_a_plan_groups_cells_into_trunks_and_counts_as_the_architecture_does(write_study):
+    study = read_study(write_study())
+    trunks = plan(study, TEXT)
+    assert [(t.model.width, t.model.sparsity, t.seed, len(t.cells)) for t in trunks] == [
+        (8, 0.0, 0, 2), (8, 0.75, 0, 2), (16, 0.0, 0, 1), (16, 0.0, 1, 1),
+    ]  # fmt: skip
+    for trunk, cell in cells_of(trunks):
+        flops_per_token = counts(study.family.config(trunk.model.width, trunk.model.sparsity)).flops_per_token
+        batch = 4 * 32
+        assert cell.tokens == cell.steps * batch
+        assert abs(cell.compute_flops - cell.budget_flops) <= flops_per_token * batch / 2
+        assert cell.compute_flops == cell.tokens * flops_per_token
+        config = RunConfig(trunk.model, trunk.recipe, TEXT, cell.tokens, trunk.seed)
+        assert cell.key == config.key == run_key(config.to_dict(), NUMERICS)
+    shorter, longest = trunks[0].cells
+    decay = shorter.steps - Recipe().decay_start(shorter.steps)
+    expected = (longest.steps + decay) * batch * counts(trunks[0].model).flops_per_token
+    assert trunks[0].flops == expected
+    assert len({trunk.name for trunk in trunks}) == 4
+
+
+def test_a_run_in_two_blocks_is_one_run_and_tiny_budgets_make_one_step(write_study):
+    content = write_study().read_text()
+    path = write_study(content + "  - {budgets: [1e8, 1e3], widths: [8]}\n")
+    trunks = plan(read_study(path), TEXT)
+    assert [len(trunk.cells) for trunk in trunks] == [3, 3, 1, 1]
+    assert trunks[0].cells[0].steps == 1
+    with pytest.raises(InputError, match="gives 1 steps at width 8"):
+        plan(read_study(write_study(content + "  - {budgets: [1e4, 1e3], widths: [8]}\n")), TEXT)
+
+
+def test_a_trunk_has_one_name_whatever_is_still_missing_of_it(write_study):
+    trunks = plan(read_study(write_study()), TEXT)
+    done = {trunks[0].cells[0].key: "done", trunks[1].cells[0].key: "failed"}
+    left = missing(trunks, done)
+    assert [trunk.name for trunk in left] == [trunk.name for trunk in trunks]
+    assert [len(trunk.cells) for trunk in left] == [1, 1, 1, 1]
+    assert [len(trunk.cells) for trunk in missing(trunks, done, retry=True)] == [1, 2, 1, 1]
+
+
+def test_cells_are_selected_by_their_factors(write_study):
+    trunks = plan(read_study(write_study()), TEXT)
+
+    def number(*only):
+        return sum(len(trunk.cells) for trunk in select_cells(trunks, only))
+
+    assert number("budget=3e8") == 4 and number("budget=3e8", "sparsity=3/4") == 1
+    assert number("seed=1") == 1 and number("width=8,16") == 6
+    assert number(f"key={trunks[0].cells[0].key[:8]}") == 1
+    for bad in ("width=9", "depth=1", "width", "width=x"):
+        with pytest.raises(InputError, match="only"):
+            number(bad)
+
+
+def test_expected_seconds_come_from_the_nearest_recorded_runs(write_study):
+    dense, sparse, wide, _ = plan(read_study(write_study()), TEXT)
+
+    def record(trunk, speed, device="cpu"):
+        measures = run_measures(trunk.cells[-1].config)
+        losses = {"loss_nats": 2.0, "loss_stderr_nats": 0.1, "bits_per_byte": 2.9}
+        return Record(
+            trunk.cells[-1].config.to_dict(), 1, "done", measures | losses,
+            cost={"tokens_per_second": speed}, environment={"device": device},
+        )  # fmt: skip
+
+    records = [record(dense, 1000.0), record(wide, 500.0), record(wide, 1.0, "cuda")]
+    rates = Rates.of(records, "cpu")
+    key = dense.cells[-1].key
+    expected = dense.cells[-1].tokens / 1000
+    assert cell_seconds(dense, rates, 0)[key] == pytest.approx(expected)
+    assert rates.flops_per_second(wide.model) == pytest.approx(500 * wide.flops_per_token)
+    assert rates.flops_per_second(sparse.model) == pytest.approx(1000 * dense.flops_per_token)
+    assert cell_seconds(dense, rates, 9000)[key] > cell_seconds(dense, rates, 0)[key]
+    assert "2 runs on cpu" in rates.source and "assumed" in Rates("cpu").source
+
+
+def test_longest_first_on_two_processes():
+    start = makespan_seconds([0.0], 2)
+    assert makespan_seconds([3, 3, 2, 2, 2], 2) - start == 7
+    assert makespan_seconds([5, 1, 1, 1, 1, 1], 2) - start == 5
+    assert makespan_seconds([], 2) == 0
+
+
+def test_a_plan_is_printed_and_counted_from_the_command_line(write_study, text_folder, tmp_path):
+    import typer
+    from typer.testing import CliRunner
+
+    from moebook.cli.study import register
+
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    register(app)
+    words = [
+        "study",
+        "plan",
+        str(write_study()),
+        "--folder",
+        str(text_folder),
+        "--runs",
+        str(tmp_path / "runs"),
+    ]
+    printed = CliRunner().invoke(app, words)
+    assert printed.exit_code == 0 and "6 runs in 4 trunks, 6 of them missing" in printed.output
+    found = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
+    opened = open_study(str(write_study()), text_folder, tmp_path / "runs")
+    assert [cell["key"] for cell in found["cells"]] == [cell.key for _, cell in cells_of(opened.trunks)]
+    assert found["total"]["flops"] == sum(trunk.flops for trunk in opened.trunks)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yml")), ids=lambda path: path.stem)
+def test_the_studies_of_the_repository_can_be_planned(path):
+    study = read_study(path)
+    trunks = plan(study, TextIdentity(study.text.name, study.text.sha256 or "00" * 32))
+    assert study.name == path.stem and study.title
+    assert {0.0, 0.75, 0.9375} <= {trunk.model.sparsity for trunk in trunks}
+    for trunk, cell in cells_of(trunks):
+        assert cell.compute_flops == pytest.approx(cell.budget_flops, rel=0.01), trunk
