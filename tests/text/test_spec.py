@@ -1,5 +1,8 @@
 """The description of a text: typed, hashable, and clear about what is wrong with one."""
 
+import subprocess
+import sys
+
 import pytest
 
 from moebook.errors import InputError
@@ -52,3 +55,14 @@ def test_refused_with_the_field_and_its_value(change, message):
 def test_refused_where_there_is_no_text(mapping):
     with pytest.raises(InputError, match=r"^a\.yaml: "):
         TextSpec.from_mapping(mapping, "a.yaml")
+
+
+def test_the_room_imports_with_numpy_alone():
+    code = "import sys, moebook.text; print(*{name.partition('.')[0] for name in sys.modules})"
+    found = set(
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
+    )
+    unwanted = {"torch", "pandas", "pymc", "rich", "typer", "datasets", "zstandard", "yaml", "scipy"}
+    assert "numpy" in found and not found & unwanted

@@ -109,15 +109,16 @@ def rows_sha256(rows: dict[str, str]) -> str:
 def verified(distribution: Distribution, path: str, expected: str) -> bytes:
     """The content of an installed file; InputError naming it where it is missing or has been changed."""
     place = Path(str(distribution.locate_file(path)))
-    whose = f"RECORD of {distribution.name} {distribution.version}"
     try:
         content = place.read_bytes()
     except OSError as error:
+        whose = f"RECORD of {distribution.name} {distribution.version}"
         raise InputError(
             f"{place}: cannot be read, but stands in the {whose}: {error.strerror}: {REMEDY}"
         ) from None
     found = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
     if found != expected:
+        whose = f"RECORD of {distribution.name} {distribution.version}"
         raise InputError(
             f"{place}: sha256: {found}: changed since installation, {whose} says {expected}: {REMEDY}"
         )
