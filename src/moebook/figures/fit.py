@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from moebook.figures.style import ACCENT, INK, PALETTE, new_figure, of_sparsity, sparsity_text
+from moebook.figures.style import ACCENT, INK, PALETTE, new_figure, of_sparsity, sparsity_text, styled
 
 
+@styled
 def predictive_check(
     loss_nats: np.ndarray,
     low_nats: np.ndarray,
@@ -42,10 +43,11 @@ def predictive_check(
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.set_xlabel("predicted loss (nats per byte)")
     axes.set_ylabel("observed minus predicted\n(thousandths of a nat per byte)")
-    axes.legend(ncols=3)
+    figure.legend(loc="outside lower center", ncols=4)
     return figure
 
 
+@styled
 def contraction(shares: Mapping[str, float], threshold: float = 0.5) -> Figure:
     """How much narrower the posterior of each quantity is than its prior: 1 - sd(posterior)/sd(prior).
 

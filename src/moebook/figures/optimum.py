@@ -8,9 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from moebook.figures.live import doublings
-from moebook.figures.style import ACCENT, INK, PALETTE, flops_axis, new_figure, sparsity_axis
+from moebook.figures.style import ACCENT, INK, PALETTE, flops_axis, new_figure, sparsity_axis, styled
 
 
+@styled
 def sparsity_by_budget(
     compute_flops: Sequence[float],
     sparsity_star: np.ndarray,
@@ -23,7 +24,7 @@ def sparsity_by_budget(
     compute_flops: B budgets (FLOPs); sparsity_star: [draws, B]; fitted: smallest and largest budget with
     runs.
     """
-    figure, axes = new_figure(5.2, 3.3)
+    figure, axes = new_figure(5.2, 3.7)
     low, lower, middle, upper, high = doublings(
         np.quantile(sparsity_star, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
     )
@@ -41,10 +42,11 @@ def sparsity_by_budget(
     axes.set_ylim(-0.1, top * 1.05)
     sparsity_axis(axes, top, axis="y")
     axes.set_ylabel("optimal sparsity S*")
-    axes.legend(loc="lower right", ncols=2)
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 
+@styled
 def claims(probabilities: Mapping[str, float]) -> Figure:
     """The posterior probability of each claim, from 0 (false) to 1 (true)."""
     figure, axes = new_figure(5.2, 0.7 + 0.34 * len(probabilities))

@@ -16,12 +16,14 @@ from moebook.figures.style import (
     of_sparsity,
     sparsity_axis,
     sparsity_text,
+    styled,
 )
 
 if TYPE_CHECKING:
     import pandas
 
 
+@styled
 def isoflop_profile(
     cells: pandas.DataFrame,
     compute_flops: float,
@@ -35,7 +37,7 @@ def isoflop_profile(
     params, params_active, loss_nats (mean over seeds) and loss_sd_nats (empty for one seed).
     """
     rows = cells[np.isclose(cells["compute_flops"], compute_flops, rtol=0.05)]
-    figure, axes = new_figure(3.5, 3.0)
+    figure, axes = new_figure(3.5, 3.3)
     looks = of_sparsity(sparsities)
     for sparsity, line in rows.groupby("sparsity"):
         line = line.sort_values(size)
@@ -54,10 +56,11 @@ def isoflop_profile(
     axes.set_title(f"C = {flops_text(compute_flops)} FLOPs")
     if loss_limits:
         axes.set_ylim(*loss_limits)
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8, columnspacing=1.2, handletextpad=0.4)
     return figure
 
 
+@styled
 def seed_noise(replicates: pandas.DataFrame) -> Figure:
     """How far each replicate lies from the mean of its cell, by sparsity.
 
@@ -78,13 +81,14 @@ def seed_noise(replicates: pandas.DataFrame) -> Figure:
     return figure
 
 
+@styled
 def gain_from_sparsity(best: pandas.DataFrame, title: str = "") -> Figure:
     """Loss of the best size against sparsity, a line for each budget.
 
     best: columns compute_flops, sparsity, loss_nats and bracketed (whether the best size has both
     neighbours). Cells that are not bracketed are drawn hollow.
     """
-    figure, axes = new_figure(3.6, 3.2)
+    figure, axes = new_figure(3.6, 3.4)
     axes.set_title(title)
     for index, (budget, line) in enumerate(best.groupby("compute_flops")):
         line = line.sort_values("sparsity")
@@ -98,5 +102,5 @@ def gain_from_sparsity(best: pandas.DataFrame, title: str = "") -> Figure:
     sparsity_axis(axes, float(-np.log2(1 - best["sparsity"].max())))
     axes.set_xlabel("sparsity S = (E − K)/E")
     axes.set_ylabel("loss at the best size\n(nats per byte)")
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=2)
     return figure

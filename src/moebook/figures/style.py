@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from typing import ParamSpec
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+
+P = ParamSpec("P")
 
 INK = "#1a1a1a"  # text and axes; on a page it follows the page's own text colour
 PALETTE = (
@@ -53,11 +57,21 @@ SETTINGS = {
 }
 
 
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Decorator: draw in the house style, whatever the caller's own settings are."""
+
+    @functools.wraps(draw)
+    def inside(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with matplotlib.rc_context(SETTINGS):
+            return draw(*args, **kwargs)
+
+    return inside
+
+
 def new_figure(width_inches: float = 5.2, height_inches: float = 3.4) -> tuple[Figure, Axes]:
-    """A figure with one axes in the house style, without pyplot's global state."""
-    with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
-        return figure, figure.add_subplot()
+    """A figure with one axes in the house style, without pyplot's global state. Call it inside `styled`."""
+    figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
+    return figure, figure.add_subplot()
 
 
 def of_sparsity(values: Sequence[float]) -> dict[float, tuple[str, str]]:

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from moebook.figures.style import INK, MARKERS, PALETTE, count_axis, new_figure
+from moebook.figures.style import INK, MARKERS, PALETTE, count_axis, new_figure, styled
 
 
+@styled
 def loss_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
     """Training loss against tokens seen; `curves` maps a label to (tokens, loss_nats)."""
     figure, axes = new_figure()
@@ -24,6 +25,7 @@ def loss_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -
     return figure
 
 
+@styled
 def router_load(load_LE: np.ndarray, active: int) -> Figure:
     """Share of the routed tokens that each expert received, a panel of bars a layer, against an even spread.
 
@@ -47,6 +49,7 @@ def router_load(load_LE: np.ndarray, active: int) -> Figure:
     return figure
 
 
+@styled
 def terms(parts: Mapping[str, Mapping[str, float]], unit: str) -> Figure:
     """What the parts of a whole are: a bar of shares for each label; `parts` maps label to {term: amount}."""
     figure, axes = new_figure(5.2, 0.9 + 0.55 * len(parts))
