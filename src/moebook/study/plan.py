@@ -88,9 +88,10 @@ def plan(study: Study, text: TextIdentity) -> list[Trunk]:
             for sparsity in block.sparsities:
                 for width in block.widths:
                     model = study.family.config(width, sparsity)
-                    cells = trunks.setdefault((model, block.recipe, seed), {})
+                    recipe = study.recipe_at(block.recipe, sparsity)
+                    cells = trunks.setdefault((model, recipe, seed), {})
                     for budget in block.budgets:
-                        _enter(cells, budget, model, block.recipe, text, seed)
+                        _enter(cells, budget, model, recipe, text, seed)
     return [
         Trunk(model, recipe, text, seed, tuple(cells[steps] for steps in sorted(cells)))
         for (model, recipe, seed), cells in trunks.items()

@@ -16,7 +16,7 @@ from moebook.text import TextSpec
 from moebook.train import Recipe
 
 T = TypeVar("T")
-_FIELDS = ("name", "title", "text", "family", "recipe", "sparsities", "seeds", "grid")
+_FIELDS = ("name", "title", "text", "family", "recipe", "rate_sparsity_power", "sparsities", "seeds", "grid")
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,24 @@ class Block:
 
 @dataclass(frozen=True)
 class Study:
-    """Many runs on one text: the union of the blocks of `grid`; a run in two blocks is one run."""
+    """Many runs on one text: the union of the blocks of `grid`; a run in two blocks is one run.
+
+    rate_sparsity_power: p of the rule by which the learning rate falls with sparsity: a model of sparsity S
+    is trained at the recipe's rate times (1 - S)^p, since an expert sees a share 1 - S of a batch.
+    """
 
     name: str
     title: str
     text: TextSpec
     family: Family
     grid: tuple[Block, ...]
+    rate_sparsity_power: float = 0.0
     path: Path = field(default=Path(), compare=False)
+
+    def recipe_at(self, recipe: Recipe, sparsity: float) -> Recipe:
+        """A block's recipe with the rate of this sparsity; six digits, so that its hash is the same everywhere."""
+        rate = recipe.learning_rate * (1 - sparsity) ** self.rate_sparsity_power
+        return replace(recipe, learning_rate=float(f"{rate:.6g}"))
 
 
 def find_study(name: str, folder: Path | str = "studies") -> Path:
@@ -88,7 +98,8 @@ def _study(content: Any) -> Study:
     shared = {name: given[name] for name in ("sparsities", "seeds") if name in given}
     blocks = tuple(_block(shared, block, f"grid[{i}]", recipe) for i, block in enumerate(given["grid"]))
     text = typed(TextSpec, given["text"], "text")
-    study = Study(given["name"], given.get("title", ""), text, family, blocks)
+    power = read_number(given.get("rate_sparsity_power", 0.0), "rate_sparsity_power")
+    study = Study(given["name"], given.get("title", ""), text, family, blocks, power)
     for i, block in enumerate(blocks):
         for width in block.widths:
             for sparsity in block.sparsities:
