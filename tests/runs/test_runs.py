@@ -70,6 +70,10 @@ def test_a_record_that_is_no_run_is_refused_with_field_and_value(change, words):
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_loss_from_one_document_has_no_standard_error():
+    assert record(measures=MEASURES | {"loss_stderr_nats": None}).done
+
+
 def test_adding_twice_changes_nothing_and_a_done_run_is_never_replaced(tmp_path):
     store = Store(tmp_path)
     first = store.add(record())

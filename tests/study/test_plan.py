@@ -111,6 +111,18 @@ def test_a_trunk_has_one_name_whatever_is_still_missing_of_it(write_study):
     assert [len(trunk.cells) for trunk in missing(trunks, done, retry=True)] == [1, 2, 1, 1]
 
 
+def test_the_rate_falls_with_sparsity_by_the_studys_rule(write_study):
+    content = write_study().read_text().replace("sparsities: [0, 3/4]", "sparsities: [0, 15/16]", 1)
+    plain = plan(read_study(write_study(content)), TEXT)
+    ruled = plan(read_study(write_study(content + "rate_sparsity_power: 1/4\n")), TEXT)
+    base = Recipe().learning_rate
+    assert {(t.model.sparsity, t.recipe.learning_rate) for t in plain} == {(0.0, base), (0.9375, base)}
+    assert {(t.model.sparsity, t.recipe.learning_rate) for t in ruled} == {(0.0, base), (0.9375, base / 2)}
+    assert [t.cells for t in plain if t.model.sparsity == 0] == [
+        t.cells for t in ruled if t.model.sparsity == 0
+    ]
+
+
 def test_cells_are_selected_by_their_factors(write_study):
     trunks = plan(read_study(write_study()), TEXT)
 
@@ -179,6 +191,30 @@ def test_a_plan_is_printed_and_counted_from_the_command_line(write_study, text_f
     assert [cell["key"] for cell in found["cells"]] == [cell.key for _, cell in cells_of(opened.trunks)]
     assert found["total"]["flops"] == sum(trunk.flops for trunk in opened.trunks)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_failure_on_record_is_not_run_again_unasked_and_is_not_success(write_study, text_folder, tmp_path):
+    import typer
+    from typer.testing import CliRunner
+
+    from moebook.cli.study import register
+    from moebook.runs import Store
+
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    register(app)
+    cell = open_study(str(write_study()), text_folder, tmp_path).trunks[0].cells[0]
+    failed = Record(
+        cell.config.to_dict(), NUMERICS, "failed", run_measures(cell.config), reason="KeyError: 'x'"
+    )
+    Store(tmp_path).add(failed)
+    words = ["--folder", str(text_folder), "--runs", str(tmp_path), "--only", f"key={cell.key}"]
+    ended = CliRunner().invoke(app, ["study", "run", str(write_study()), *words])
+    assert (
+        ended.exit_code == 1 and "--retry" in ended.output and "1 failed, 0 missing of 1 runs" in ended.output
+    )
+    status = CliRunner().invoke(app, ["study", "status", str(write_study()), *words, "--json"])
+    assert json.loads(status.stdout)["failed"] == 1 and status.exit_code == 0
 
 
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yml")), ids=lambda path: path.stem)

@@ -94,7 +94,7 @@ def run_study(
 ) -> None:
     """Run what is missing, longest first, one process a core; can be stopped and taken up again.
 
-    Exit code 1 if a run failed, 130 if stopped by Ctrl-C.
+    Exit code 1 if a run failed, now or before, 130 if stopped by Ctrl-C. A run that diverged is a result.
 
     Example: moebook study run quick --limit-minutes 10
     """
@@ -105,7 +105,7 @@ def run_study(
     job = Job(opened.study.name, opened.study.text, folder, runs, runs / "work", retry)
     if not trunks:
         report = {"asked": 0, "stopped": "", "failures": []} | opened.counts()
-        _say_end(report, as_json, 0.0)
+        _end(report, as_json, 0.0)
         return
     try:
         with Display(opened.study.name) as display:
@@ -125,15 +125,20 @@ def run_study(
     ]
     opened = opened.again()
     report = {"asked": state.cells, "stopped": state.stopped, "failures": failures} | opened.counts()
-    _say_end(report, as_json, time.monotonic() - state.started)
-    if failures:
+    _end(report, as_json, time.monotonic() - state.started)
+
+
+def _end(report: dict[str, Any], as_json: bool, seconds: float) -> None:
+    """Say how a drive ended; exit code 1 if something failed, in this drive or before it."""
+    if as_json:
+        typer.echo(json.dumps(report | {"seconds": round(seconds, 1)}, allow_nan=False))
+    else:
+        _say_end(report, seconds)
+    if report["failures"] or report["failed"]:
         raise typer.Exit(1)
 
 
-def _say_end(report: dict[str, Any], as_json: bool, seconds: float) -> None:
-    if as_json:
-        typer.echo(json.dumps(report | {"seconds": round(seconds, 1)}, allow_nan=False))
-        return
+def _say_end(report: dict[str, Any], seconds: float) -> None:
     from moebook.cli.tables import duration
 
     for failure in report["failures"]:
@@ -141,6 +146,8 @@ def _say_end(report: dict[str, Any], as_json: bool, seconds: float) -> None:
         typer.echo(f"failed: {where}: {failure['reason']}")
     if report["stopped"]:
         typer.echo(f"stopped: {report['stopped']}; run again to go on")
+    if report["failed"]:
+        typer.echo("a failed run is not run again unless asked: --retry")
     names = ("done", "diverged", "failed", "missing")
     typer.echo(
         ", ".join(f"{report[n]} {n}" for n in names) + f" of {report['cells']} runs; {duration(seconds)}"

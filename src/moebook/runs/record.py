@@ -18,10 +18,11 @@ from moebook.files import canonical_json, sha256_hex
 
 FORMAT = 1
 STATUSES = ("done", "diverged", "failed")
-#: What a finished run must have measured; a run that did not finish may lack any of them.
+#: What a finished run must have measured; a run that did not finish may lack any of them. Not the loss's
+#: standard error: one held-out document has none.
 DONE_MEASURES = (
     "params", "params_active", "params_nonembedding", "params_active_nonembedding", "sparsity",
-    "tokens", "compute_flops", "flops_per_token", "loss_nats", "loss_stderr_nats", "bits_per_byte",
+    "tokens", "compute_flops", "flops_per_token", "loss_nats", "bits_per_byte",
 )  # fmt: skip
 #: Measures of a trained model; a run that did not finish has none of them.
 LOSS_MEASURES = ("loss_nats", "loss_stderr_nats", "bits_per_byte", "train_loss_nats", "balance_loss")
