@@ -100,11 +100,15 @@ class Chromium:
             "(!document.querySelector('.math') || !!(window.MathJax && MathJax.startup && "
             "document.querySelector('mjx-container')))"
         )
-        for _ in range(300):
-            if self.evaluate(ready):
+        self.wait_for(ready)
+
+    def wait_for(self, condition: str, seconds: float = 30) -> None:
+        """Wait until a JavaScript expression is true; RuntimeError, naming it, if it does not become so."""
+        for _ in range(int(10 * seconds)):
+            if self.evaluate(condition):
                 return
             time.sleep(0.1)
-        raise RuntimeError(f"{path}: not ready after 30 s")
+        raise RuntimeError(f"not within {seconds:.0f} s: {condition}")
 
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression (a promise is awaited)."""
@@ -114,11 +118,8 @@ class Chromium:
         return answer["result"].get("value")
 
     def screenshot(self, path: Path) -> None:
-        """A PNG of the page, to its full height."""
-        size = self.send("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-        shot = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
-        path.write_bytes(base64.b64decode(shot["data"]))
+        """A PNG of what the window shows."""
+        path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"]))
 
     def close(self) -> None:
         self.socket.close()

@@ -1,4 +1,5 @@
-// Live figures without a kernel or a library: a range input chooses a budget, the page draws what was computed for it.
+// Live figures without a kernel or a library: a range input chooses a budget; the page draws what was computed
+// for it and says the sentence that was written for it, so that its digits are those of the tables.
 (() => {
   "use strict";
   if (window.moebookLive) { window.moebookLive(); return; }
@@ -13,25 +14,14 @@
     return made;
   };
 
-  // The q-quantile of a sorted array, linear between order statistics, as numpy computes it.
-  const quantile = (sorted, q) => {
-    const at = q * (sorted.length - 1), low = Math.floor(at), high = Math.ceil(at);
-    return sorted[low] + (at - low) * (sorted[high] - sorted[low]);
-  };
   const power = (value) => {
     const [digits, exponent] = value.toExponential(1).split("e");
     const raised = String(+exponent).replace(/[-0-9]/g, (c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)]);
     return (digits === "1.0" ? "" : digits.replace(".0", "") + "·") + "10" + raised;
   };
-  const digitsOf = (sparsity) => (sparsity < 0.9 ? 2 : sparsity < 0.99 ? 3 : 4);
-  const sparsityText = (doublings) => {
-    const sparsity = 1 - 2 ** -doublings;
-    return sparsity.toFixed(digitsOf(sparsity));
-  };
   const fractionText = (k) => (k === 0 ? "0" : `${2 ** k - 1}/${2 ** k}`);
-  const percent = (share) => (share > 0 && share < 0.005 ? "under 1 %" : `${Math.round(100 * share)} %`);
 
-  const frame = (svg, data, yLabel, xTop) => {
+  const frame = (svg, yLabel, xTop) => {
     svg.replaceChildren();
     const x = (value) => LEFT + (W - LEFT - RIGHT) * value / xTop;
     node(svg, "line", { class: "axis", x1: LEFT, x2: W - RIGHT, y1: H - BOTTOM, y2: H - BOTTOM });
@@ -45,11 +35,11 @@
   };
 
   const kinds = {
-    // data.draws[budget][draw]: hundredths of log2(1/(1 - S*))
+    // data.draws[budget][draw]: hundredths of log2(1/(1 - S*)); data.quantiles[budget]: 5, 25, 50, 75, 95 % of it
     posterior(data, svg, index) {
-      const draws = data.draws[index].map((value) => value / 100).sort((a, b) => a - b);
-      const [low, lower, middle, upper, high] = [0.05, 0.25, 0.5, 0.75, 0.95].map((q) => quantile(draws, q));
-      const x = frame(svg, data, "share of draws", data.top);
+      const draws = data.draws[index].map((value) => value / 100);
+      const [low, lower, middle, upper, high] = data.quantiles[index];
+      const x = frame(svg, "share of draws", data.top);
       const bins = Math.round(data.top * 6), shares = new Array(bins).fill(0);
       for (const value of draws) shares[Math.min(bins - 1, Math.floor(value / data.top * bins))] += 1 / draws.length;
       const most = Math.max(...shares, 0.2), y = (share) => H - BOTTOM - (H - BOTTOM - TOP - 18) * share / most;
@@ -63,19 +53,11 @@
       node(svg, "line", { class: "wide", x1: x(low), x2: x(high), y1: line, y2: line });
       node(svg, "line", { class: "narrow", x1: x(lower), x2: x(upper), y1: line, y2: line });
       node(svg, "circle", { class: "median", cx: x(middle), cy: line, r: 5.5 });
-      const edge = draws.filter((value) => value > data.top - 0.005).length / draws.length;
-      const dense = draws.filter((value) => value < 0.005).length / draws.length;
-      let text = `S* = ${sparsityText(middle)}, 90 % interval ${sparsityText(low)} to ${sparsityText(high)}`;
-      const many = 2 ** middle;
-      text += ` (median: ${many < 9.95 ? many.toFixed(1) : Math.round(many)} experts for each active one).`;
-      if (edge >= 0.05) text += ` ${percent(edge)} of the draws lie at the largest sparsity tried, so the optimum may lie beyond it.`;
-      if (dense >= 0.05) text += ` ${percent(dense)} of the draws say dense.`;
-      return text;
     },
-    // data.middle|low|high[budget][point]: thousandths of a nat per byte, at sparsities data.x (doublings)
+    // data.middle|low|high[budget][point]: ten-thousandths of a nat per byte, at sparsities data.x (doublings)
     isoflop(data, svg, index) {
       const [middle, low, high] = [data.middle, data.low, data.high].map((rows) => rows[index].map((v) => v / 1e4));
-      const x = frame(svg, data, "loss at the best size (nats per byte)", data.top);
+      const x = frame(svg, "loss at the best size (nats per byte)", data.top);
       const floor = Math.min(...low), ceiling = Math.max(...high), span = ceiling - floor || 1;
       const y = (loss) => H - BOTTOM - 6 - (H - BOTTOM - TOP - 12) * (loss - floor) / span;
       for (let i = 0; i <= 4; i++) {
@@ -88,8 +70,6 @@
       node(svg, "polyline", { class: "curve", points: points(middle).join(" ") });
       const best = middle.indexOf(Math.min(...middle));
       node(svg, "circle", { class: "median", cx: x(data.x[best]), cy: y(middle[best]), r: 5.5 });
-      return `lowest median loss ${middle[best].toFixed(3)} nats per byte at S = ${sparsityText(data.x[best])}; `
-        + `dense ${middle[0].toFixed(3)}, a difference of ${(middle[0] - middle[best]).toFixed(3)}.`;
     },
   };
 
@@ -99,12 +79,11 @@
     const data = JSON.parse(root.querySelector("script[type='application/json']").textContent);
     const input = root.querySelector("input"), output = root.querySelector("output"), svg = root.querySelector("svg");
     const update = () => {
-      const index = +input.value, budget = data.budgets[index], named = `${power(budget)} FLOPs`;
-      const beyond = budget > data.fitted[1] * 1.001 ? ` This is ${(budget / data.fitted[1]).toFixed(1)} times the largest budget that was run: an extrapolation.` : "";
-      input.setAttribute("aria-valuetext", named);
-      const text = kinds[data.kind](data, svg, index);
-      output.textContent = `C = ${named}: ${text}${beyond}`;
-      svg.setAttribute("aria-label", output.textContent);
+      const index = +input.value;
+      input.setAttribute("aria-valuetext", `${power(data.budgets[index])} FLOPs`);
+      kinds[data.kind](data, svg, index);
+      output.textContent = data.said[index];
+      svg.setAttribute("aria-label", data.said[index]);
     };
     input.addEventListener("input", update);
     root.querySelector(".mb-control").hidden = false;

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pandas
 
 DRAWS_SHOWN = 300
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+EDGE = 0.005  # doublings within which an optimum counts as at the edge of the search
 
 
 def doublings(sparsity: np.ndarray | float) -> np.ndarray:
@@ -52,9 +54,15 @@ def posterior_of_sparsity(
     shown = thin(sparsity_star, DRAWS_SHOWN)
     top = float(doublings(sparsity_top))
     hundredths = np.rint(100 * np.minimum(doublings(shown), top)).astype(int)
+    quantiles = doublings(np.quantile(sparsity_star, QUANTILES, axis=0)).T
     data = {
         "kind": "posterior", "budgets": [float(f"{c:.4g}") for c in compute_flops],
         "fitted": list(fitted), "top": round(top, 4), "draws": hundredths.T.tolist(),
+        "quantiles": np.round(quantiles, 4).tolist(),
+        "said": [
+            posterior_in_words(c, star, fitted, sparsity_top)
+            for c, star in zip(compute_flops, sparsity_star.T, strict=True)
+        ],
     }  # fmt: skip
     return _figure(data, title, posterior_table(compute_flops, sparsity_star, sparsity_top))
 
@@ -85,6 +93,9 @@ def loss_against_sparsity(
             raise ValueError(f"loss_nats: {name}: shape {values.shape}: not [budgets, sparsities] {shape}")
         data[name] = np.rint(1e4 * values).astype(int).tolist()
     middle = np.asarray(loss_nats["middle"], dtype=float)
+    data["said"] = [
+        loss_in_words(c, sparsity, line, fitted) for c, line in zip(compute_flops, middle, strict=True)
+    ]
     whole = [i for i, g in enumerate(grid) if abs(g - round(g)) < 1e-6]
     rows = pd.DataFrame({"C (FLOPs)": [flops_text(c) for c in compute_flops]})
     for i in whole:
@@ -98,10 +109,9 @@ def posterior_table(
     """The live posterior's numbers: a row a budget with median, 50 % and 90 % interval, mass at the edges."""
     import pandas as pd
 
-    quantiles = np.quantile(sparsity_star, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
+    quantiles = np.quantile(sparsity_star, QUANTILES, axis=0)
     text = np.vectorize(sparsity_decimal)(quantiles)
-    near_top = np.mean(doublings(sparsity_star) > doublings(sparsity_top) - 0.005, axis=0)
-    near_zero = np.mean(doublings(sparsity_star) < 0.005, axis=0)
+    near_zero, near_top = edge_shares(sparsity_star, sparsity_top)
     return pd.DataFrame(
         {
             "C (FLOPs)": [flops_text(c) for c in compute_flops],
@@ -112,6 +122,50 @@ def posterior_table(
             f"draws at S = {sparsity_text(sparsity_top)}": [f"{share:.0%}" for share in near_top],
         }
     )
+
+
+def posterior_in_words(
+    compute_flops: float, sparsity_star: np.ndarray, fitted: tuple[float, float], sparsity_top: float
+) -> str:
+    """What the live posterior says at one budget; sparsity_star: [draws]."""
+    low, _, middle, _, high = np.quantile(sparsity_star, QUANTILES)
+    near_zero, near_top = edge_shares(sparsity_star, sparsity_top)
+    experts = 1 / (1 - middle)
+    text = (
+        f"C = {flops_text(compute_flops)} FLOPs: S* = {sparsity_decimal(middle)}, 90 % interval "
+        f"{sparsity_decimal(low)} to {sparsity_decimal(high)} (median: "
+        f"{experts:.{1 if experts < 9.95 else 0}f} experts for each active one)."
+    )
+    if near_top >= 0.05:
+        text += f" {near_top:.0%} of the draws lie at the largest sparsity tried: the optimum may lie beyond it."
+    if near_zero >= 0.05:
+        text += f" {near_zero:.0%} of the draws say dense."
+    return text + _beyond(compute_flops, fitted)
+
+
+def loss_in_words(
+    compute_flops: float, sparsity: Sequence[float], middle_nats: np.ndarray, fitted: tuple[float, float]
+) -> str:
+    """What the live loss curve says at one budget; middle_nats: median loss by sparsity, dense first."""
+    best = int(np.argmin(middle_nats))
+    return (
+        f"C = {flops_text(compute_flops)} FLOPs: lowest median loss {middle_nats[best]:.3f} nats per byte at "
+        f"S = {sparsity_decimal(float(sparsity[best]))}; dense {middle_nats[0]:.3f}, a difference of "
+        f"{middle_nats[0] - middle_nats[best]:.3f}." + _beyond(compute_flops, fitted)
+    )
+
+
+def _beyond(compute_flops: float, fitted: tuple[float, float]) -> str:
+    if compute_flops <= fitted[1] * 1.001:
+        return ""
+    times = compute_flops / fitted[1]
+    return f" This is {times:.1f} times the largest budget that was run: an extrapolation."
+
+
+def edge_shares(sparsity_star: np.ndarray, sparsity_top: float) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of the draws (first axis) whose optimum is dense, and at the largest sparsity of the search."""
+    at = doublings(sparsity_star)
+    return np.mean(at < EDGE, axis=0), np.mean(at > doublings(sparsity_top) - EDGE, axis=0)
 
 
 def sparsity_decimal(sparsity: float) -> str:
