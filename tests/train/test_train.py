@@ -196,3 +196,12 @@ def test_a_text_shorter_than_a_batch_is_refused(text, tmp_path):
 def test_an_impossible_recipe_is_refused_by_field(field, value):
     with pytest.raises(InputError, match=f"recipe: {field}: "):
         Recipe(**{field: value})
+
+
+@pytest.mark.parametrize("model", [MODEL, DENSE], ids=["sparse", "dense"])
+def test_the_bf16_path_trains_to_about_the_fp32_loss(text, tmp_path, model):
+    """The path of a CUDA GPU, here on the CPU; the card itself is not needed for its arithmetic."""
+    recipes = [Recipe(warmup_tokens=1024, precision=precision) for precision in ("fp32", "bf16")]
+    records = [train(text, tmp_path / r.precision, [100 * BATCH], model, r)[0] for r in recipes]
+    fp32, bf16 = (record.measures["loss_nats"] for record in records)
+    assert fp32 != bf16 and bf16 == pytest.approx(fp32, abs=0.05)

@@ -48,6 +48,13 @@ def _rotate(x_BHNW: Tensor, cos_NW: Tensor, sin_NW: Tensor) -> Tensor:
     return x_BHNW * cos_NW + torch.cat((-second, first), -1) * sin_NW
 
 
+class RMSNorm(nn.RMSNorm):
+    """torch's, with its weight in the input's type: under autocast the fused kernel takes no mixture."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+
+
 class Attention(nn.Module):
     """Causal self-attention with QK-norm and rotary positions."""
 
@@ -57,8 +64,8 @@ class Attention(nn.Module):
         self.heads = config.heads
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
-        self.norm_q = nn.RMSNorm(width, eps=config.norm_eps)
-        self.norm_k = nn.RMSNorm(width, eps=config.norm_eps)
+        self.norm_q = RMSNorm(width, eps=config.norm_eps)
+        self.norm_k = RMSNorm(width, eps=config.norm_eps)
 
     def forward(self, x_BND: Tensor, cos_NW: Tensor, sin_NW: Tensor) -> Tensor:
         q, k, v = self.qkv(x_BND).chunk(3, -1)
@@ -75,9 +82,9 @@ class Block(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        self.norm_attention = nn.RMSNorm(config.width, eps=config.norm_eps)
+        self.norm_attention = RMSNorm(config.width, eps=config.norm_eps)
         self.attention = Attention(config)
-        self.norm_experts = nn.RMSNorm(config.width, eps=config.norm_eps)
+        self.norm_experts = RMSNorm(config.width, eps=config.norm_eps)
         self.experts = Experts(config.experts, config.width, config.expert_width)
         self.router_ED = nn.Parameter(torch.empty(config.experts, config.width)) if config.routed else None
 
@@ -105,7 +112,7 @@ class Decoder(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(config.vocab, config.width)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.norm = nn.RMSNorm(config.width, eps=config.norm_eps)
+        self.norm = RMSNorm(config.width, eps=config.norm_eps)
         self.output = nn.Linear(config.width, config.vocab, bias=False)
         cos_NW, sin_NW = rotary_tables(config.context, config.head_width, config.rope_theta)
         self.register_buffer("cos_NW", cos_NW, persistent=False)

@@ -51,7 +51,7 @@ class Study:
     path: Path = field(default=Path(), compare=False)
 
     def recipe_at(self, recipe: Recipe, sparsity: float) -> Recipe:
-        """A block's recipe with the rate of this sparsity; six digits, so that its hash is the same everywhere."""
+        """A block's recipe with the rate of this sparsity; six digits, for a hash the same everywhere."""
         rate = recipe.learning_rate * (1 - sparsity) ** self.rate_sparsity_power
         return replace(recipe, learning_rate=float(f"{rate:.6g}"))
 
