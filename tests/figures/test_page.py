@@ -96,11 +96,17 @@ def test_a_table_escapes_formats_and_folds():
 @pytest.mark.parametrize(
     ("made", "expected"),
     [
-        (style.sparsity_text(0), "0"), (style.sparsity_text(15 / 16), "15/16"),
-        (style.sparsity_text(0.91234), "0.912"), (style.flops_text(3e11), "3·10¹¹"),
-        (style.flops_text(1e12), "10¹²"), (style.flops_text(2.5e-3), "2.5·10⁻³"), (style.count_text(999), "999"),
-        (style.count_text(24_024), "24 k"), (style.count_text(1_000_000), "1 M"), (style.count_text(1.34e9), "1.3 G"),
+        (style.sparsity_text(0), "0"),
+        (style.sparsity_text(15 / 16), "15/16"),
+        (style.sparsity_text(0.91234), "0.912"),
+        (style.flops_text(3e11), "3·10¹¹"),
+        (style.flops_text(1e12), "10¹²"),
+        (style.flops_text(2.5e-3), "2.5·10⁻³"),
+        (style.count_text(999), "999"),
+        (style.count_text(24_024), "24 k"),
+        (style.count_text(1_000_000), "1 M"),
+        (style.count_text(1.34e9), "1.3 G"),
     ],
-)  # fmt: skip
+)
 def test_numbers_as_people_write_them(made, expected):
     assert made == expected

@@ -137,7 +137,7 @@ def posterior_in_words(
         f"{experts:.{1 if experts < 9.95 else 0}f} experts for each active one)."
     )
     if near_top >= 0.05:
-        text += f" {near_top:.0%} of the draws lie at the largest sparsity tried: the optimum may lie beyond it."
+        text += f" {near_top:.0%} of the draws lie at the largest sparsity tried: the best may lie beyond."
     if near_zero >= 0.05:
         text += f" {near_zero:.0%} of the draws say dense."
     return text + _beyond(compute_flops, fitted)

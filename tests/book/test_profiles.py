@@ -1,0 +1,95 @@
+"""The run table as the chapters show it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from moebook.book import profiles
+from moebook.book.say import likelihood, percent, rounded, seconds
+from moebook.errors import InputError
+from moebook.runs.table import load_table
+
+
+@pytest.fixture(scope="module")
+def table(record_store):
+    return load_table(record_store)
+
+
+def test_cells_average_over_seeds_and_plan_budgets_to_two_digits(table):
+    runs = profiles.done_runs(table)
+    assert sorted(set(runs["budget_flops"])) == [3e10, 1e11, 3e11]
+    cells = profiles.cells(runs)
+    assert len(cells) == 3 * 10 and set(cells["seeds"]) == {2}
+    row = cells.iloc[0]
+    alike = [("budget_flops", "compute_flops"), ("sparsity", "sparsity"), ("width", "width")]
+    same = runs[np.logical_and.reduce([runs[a] == row[b] for a, b in alike])]
+    assert np.isclose(row["loss_nats"], same["loss_nats"].mean())
+    assert np.isclose(row["loss_sd_nats"], same["loss_nats"].std(ddof=1))
+
+
+def test_a_run_without_a_loss_enters_no_mean_but_is_counted(table):
+    assert (table["status"] == "diverged").sum() == 1
+    assert profiles.done_runs(table)["loss_nats"].notna().all()
+    assert list(profiles.overview(table)["diverged"]) == [1]
+
+
+def made_cells(losses, sparsity=0.0, budget=3e10):
+    widths = [12, 16, 24, 32][: len(losses)]
+    return pd.DataFrame(
+        {"compute_flops": budget, "sparsity": sparsity, "width": widths, "params": widths, "params_active": widths,
+         "tokens": 1, "seeds": 1, "loss_sd_nats": np.nan, "loss_nats": losses}
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("losses", "bracketed", "flag", "width"),
+    [
+        ([2.5, 2.4, 2.45], True, "", 16),
+        ([2.4, 2.5, 2.6], False, "smallest", 12),
+        ([2.6, 2.5, 2.4], False, "largest", 24),
+        ([2.4], False, "one size only", 12),
+    ],
+)
+def test_a_best_size_at_the_end_of_its_row_is_flagged(losses, bracketed, flag, width):
+    [best] = profiles.best_sizes(made_cells(losses)).to_dict("records")
+    assert (best["bracketed"], best["flag"], best["width"]) == (bracketed, flag, width)
+
+
+def test_seed_noise_is_recovered(table):
+    runs = profiles.done_runs(table)
+    replicates = profiles.replicates(runs)
+    relative = profiles.seed_sd_nats(replicates) / runs["loss_nats"].mean()
+    assert 0.003 < relative < 0.007, "the made-up noise is half a per cent"
+
+
+def test_seed_noise_without_replicates_is_refused(table):
+    with pytest.raises(InputError, match="no cell has two seeds"):
+        profiles.seed_sd_nats(profiles.replicates(profiles.done_runs(table[table["seed"] == 0])))
+
+
+def test_gain_compares_best_with_best():
+    cells = pd.concat(
+        [made_cells([2.5, 2.4, 2.45]), made_cells([2.38, 2.3, 2.35], 0.75), made_cells([2.36], 0.9)]
+    )
+    gain, sparsity = profiles.gain_nats(profiles.best_sizes(cells), 3e10)
+    assert np.isclose(gain, 0.1) and sparsity == 0.75
+    assert profiles.same_width(cells) == (4, 4)
+    assert np.isclose(profiles.neighbour_loss_nats(cells), np.median([0.1, 0.05, 0.08, 0.05]))
+    with pytest.raises(InputError, match="none but dense"):
+        profiles.gain_nats(profiles.best_sizes(made_cells([2.5, 2.4, 2.45])), 3e10)
+
+
+def test_no_done_run_of_a_text_is_named(table):
+    with pytest.raises(InputError, match="'latin'"):
+        profiles.done_runs(table, "latin")
+
+
+def test_words_for_numbers():
+    assert [percent(p) for p in (0, 0.004, 0.5, 0.999)] == ["under 1 %", "under 1 %", "50 %", "over 99 %"]
+    assert rounded(1.23456, 0.004) == "1.235" and rounded(12.3, 20) == "12"
+    assert [seconds(s) for s in (4, 400, 9000)] == ["4 s", "7 min", "2.5 h"]
+    assert [likelihood(p) for p in (0.99, 0.85, 0.5, 0.1, 0.01)] == [
+        "very likely", "likely", "undecided", "unlikely", "very unlikely",
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="uncertainty"):
+        rounded(1, 0)
