@@ -1,0 +1,26 @@
+"""Fits: priors, likelihood with discrepancy, sampling, gates, checks; a posterior and its file form.
+
+    from moebook import bayes
+    posterior = bayes.fit("runs.csv", "chinchilla", columns={"params": "N", "tokens": "D", "loss": "loss"})
+    posterior.save("runs/posteriors/mine")
+
+What samples is imported on the first fit only: reading a stored posterior compiles nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moebook.bayes.gates import FailedPosterior, Gate, require_passed
+from moebook.bayes.posterior import Posterior, read_summary
+from moebook.bayes.priors import Priors
+
+
+def fit(*args: Any, **kwargs: Any) -> Posterior:
+    """See `moebook.bayes.fitting.fit`."""
+    from moebook.bayes.fitting import fit as run
+
+    return run(*args, **kwargs)
+
+
+__all__ = ["FailedPosterior", "Gate", "Posterior", "Priors", "fit", "read_summary", "require_passed"]

@@ -1,0 +1,228 @@
+"""From a table to a posterior: rows, model, sampling, gates, checks, summary."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import moebook.bayes._environment  # noqa: F401
+import arviz as az
+import numpy as np
+import nutpie
+import pandas as pd
+import pymc as pm
+import xarray as xr
+from rich.console import Console
+from threadpoolctl import threadpool_limits
+
+from moebook import laws
+from moebook.bayes import checks, gates
+from moebook.bayes.data import LOSS, Rows, read_table, take_rows
+from moebook.bayes.discrepancy import Basis, axis, fitted_basis
+from moebook.bayes.identity import identity, ingredients
+from moebook.bayes.model import build
+from moebook.bayes.posterior import Posterior
+from moebook.bayes.priors import Priors
+from moebook.errors import InputError
+
+SCALES = ("discrepancy_scale", "noise_scale", "tail")
+IDENTIFIED_FROM = 0.5  # a quantity is identified where the data at least halve the prior's spread
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Settings of nutpie. `stored` draws of each chain are kept, evenly spaced, as float32."""
+
+    chains: int = 4
+    draws: int = 2000
+    tune: int = 1000
+    target_accept: float = 0.95
+    stored: int = 500
+    prior_draws: int = 2000
+
+    def __post_init__(self) -> None:
+        for name in ("chains", "draws", "tune", "stored", "prior_draws"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f"sampler: {name}: {value!r}: must be a whole number of at least 1")
+        if self.chains < 2:
+            raise InputError(f"sampler: chains: {self.chains}: at least 2, so that they can be compared")
+
+
+def fit(
+    table: pd.DataFrame | Path | str,
+    law: laws.Law | str,
+    *,
+    columns: Mapping[str, str] | None = None,
+    seed: int = 0,
+    chains: int = 4,
+    draws: int = 2000,
+    tune: int = 1000,
+    priors: Priors | None = None,
+    sampler: Sampler | None = None,
+    source: str = "table",
+    excluded: Mapping[str, int] | None = None,
+    progress: bool = True,
+) -> Posterior:
+    """Fit a law to a table of runs; the same input and seed give the same bits on the same CPU.
+
+    table: a DataFrame or a file (.csv, .jsonl, .parquet) with a row a run;
+    law: a Law or its name; columns: {params, tokens, sparsity or loss: column of the table};
+    sampler: all settings at once, instead of chains, draws, tune; source: what messages call the table;
+    excluded: {reason: count} of runs left out before, kept in the summary; progress: say on stderr what goes on.
+
+    A posterior that fails a gate is returned with status `failed`, for `require_passed` to refuse.
+    Raises InputError naming source, row, field and value where the table cannot be used.
+    """
+    law = laws.get(law) if isinstance(law, str) else law
+    priors = priors or Priors()
+    sampler = sampler or Sampler(chains=chains, draws=draws, tune=tune)
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise InputError(f"seed: {seed!r}: must be a whole number of at least 0")
+    if not isinstance(table, pd.DataFrame):
+        source = str(table)
+        table = read_table(table)
+    rows = take_rows(table, law, columns, source)
+    parts = ingredients(rows.sha256(), law, priors, sampler, int(seed))
+    values = rows.ordered(law)
+    units = law.units(*values)
+    basis = fitted_basis(law.columns, values, priors.pairs, priors.length_median, priors.length_spread)
+    model = build(law, values, rows.loss_nats, units, basis, priors)
+    with _say(progress, f"compiling {law.name} for {len(rows)} runs"):
+        compiled = nutpie.compile_pymc_model(model)
+    trace = _sample(compiled, sampler, int(seed), progress)
+    with _say(progress, "prior draws, gates and checks"):
+        prior = _draw_prior(model, law, sampler, int(seed))
+        return _assemble(trace, prior, law, rows, units, basis, sampler, int(seed), parts, dict(excluded or {}))
+
+
+def _sample(compiled: Any, sampler: Sampler, seed: int, progress: bool) -> az.InferenceData:
+    """Draws of nutpie; one BLAS thread a chain, so that neither speed nor bits hang on the load."""
+    bar = progress and sys.stderr.isatty()
+    said = f"sampling {sampler.chains} chains of {sampler.tune} + {sampler.draws}"
+    with threadpool_limits(1), _say(progress and not bar, said):
+        return nutpie.sample(
+            compiled,
+            draws=sampler.draws,
+            tune=sampler.tune,
+            chains=sampler.chains,
+            cores=min(sampler.chains, os.cpu_count() or 1),
+            seed=seed,
+            target_accept=sampler.target_accept,
+            save_warmup=False,
+            progress_bar=bar,
+        )
+
+
+def _draw_prior(model: pm.Model, law: laws.Law, sampler: Sampler, seed: int) -> xr.Dataset:
+    """The stored scalars drawn from the prior [chain = 1, draw]."""
+    names = [*law.totals, *SCALES]
+    with model:
+        drawn = pm.draw([model[name] for name in names], draws=sampler.prior_draws, random_seed=seed)
+    return xr.Dataset({n: (("chain", "draw"), np.asarray(d, np.float32)[None]) for n, d in zip(names, drawn)})
+
+
+def _assemble(
+    trace: az.InferenceData,
+    prior: xr.Dataset,
+    law: laws.Law,
+    rows: Rows,
+    units: dict[str, float],
+    basis: Basis,
+    sampler: Sampler,
+    seed: int,
+    parts: dict[str, Any],
+    excluded: dict[str, int],
+) -> Posterior:
+    """Judge the whole trace, thin it, and describe it."""
+    scalars = [*law.totals, *SCALES]
+    full = {name: trace.posterior[name].values for name in scalars}
+    weights = trace.posterior["discrepancy_weights"]
+    cited = {**full, **_coefficients(law, full, units)}
+    mixed = {f"discrepancy_weights[{i}]": weights.values[:, :, i] for i in range(weights.shape[2])}
+    judged = gates.judge(cited, mixed, trace.sample_stats.diverging.values, trace.sample_stats.energy.values)
+
+    kept = np.unique(np.linspace(0, sampler.draws - 1, min(sampler.stored, sampler.draws)).round().astype(int))
+    thinned = trace.posterior[[*scalars, "discrepancy_weights"]].isel(draw=kept).astype(np.float32)
+    thinned = thinned.assign_coords(draw=np.arange(len(kept)))
+    constant = xr.Dataset(
+        {
+            "centre": ("axis", basis.centre),
+            "scale": ("axis", basis.scale),
+            "frequencies": (("pair", "axis"), basis.frequencies),
+            "rotation": (("raw_function", "function"), basis.rotation),
+        }
+    )
+    observed = xr.Dataset({n: ("row", v) for n, v in {**rows.columns, LOSS: rows.loss_nats}.items()})
+    summary = {
+        "format": 1,
+        "law": law.name,
+        "identity": identity(parts),
+        "ingredients": parts,
+        "status": "passed" if all(gate.passed for gate in judged) else "failed",
+        "gates": [asdict(gate) for gate in judged],
+        "rows": len(rows),
+        "excluded": excluded,
+        "units": units,
+        "ranges": {n: [float(v.min()), float(v.max())] for n, v in {**rows.columns, LOSS: rows.loss_nats}.items()},
+    }
+    data = az.InferenceData(posterior=thinned, prior=prior, constant_data=constant, observed_data=observed)
+    posterior = Posterior(data, summary)
+    values = rows.ordered(law)
+    before = posterior._log_loss(values, "prior", True, True, seed)
+    mean = posterior._log_loss(values, "posterior", True, False, seed)
+    noisy = posterior._log_loss(values, "posterior", True, True, seed)
+    axes = {name: axis(name, v) for name, v in rows.columns.items()}
+    summary["checks"] = {
+        "prior_predictive": checks.prior_predictive(before, rows.loss_nats),
+        "posterior_predictive": checks.posterior_predictive(mean, noisy, rows.loss_nats, axes),
+    }
+    prior_full = {name: prior[name].values for name in scalars}
+    prior_full |= _coefficients(law, {n: v.astype(float) for n, v in prior_full.items()}, units)
+    summary["estimates"] = {n: _estimate(n, law, draws, prior_full[n]) for n, draws in cited.items()}
+    return posterior
+
+
+def _coefficients(law: laws.Law, totals: Mapping[str, np.ndarray], units: dict[str, float]) -> dict[str, np.ndarray]:
+    """Raw coefficients that are not totals themselves, and what they make together."""
+    raw = law.rescale(law.from_totals(totals), units)
+    return {name: values for name, values in raw.items() if name not in totals}
+
+
+def _estimate(name: str, law: laws.Law, draws: np.ndarray, prior: np.ndarray) -> dict[str, Any]:
+    """Location, spread, precision and what the data taught; draws and prior [chains, draws]."""
+    logs = name in law.power_of or name in SCALES  # these span decades: their spread is one of logs
+    spread = (np.log(prior), np.log(draws)) if logs else (prior, draws)
+    contraction = checks.contraction(*spread)
+    quantiles = {f"q{p:02d}": float(np.percentile(draws, p)) for p in (5, 25, 50, 75, 95)}
+    return {
+        **quantiles,
+        "mean": float(draws.mean()),
+        "sd": float(draws.std()),
+        "mcse_q05": float(az.mcse(draws, method="quantile", prob=0.05)),
+        "mcse_q50": float(az.mcse(draws, method="median")),
+        "mcse_q95": float(az.mcse(draws, method="quantile", prob=0.95)),
+        "ess_bulk": float(az.ess(draws, method="bulk")),
+        "ess_tail": float(az.ess(draws, method="tail")),
+        "rhat": float(az.rhat(draws)),
+        "contraction": contraction,
+        "identified": contraction >= IDENTIFIED_FROM,
+    }
+
+
+@contextmanager
+def _say(progress: bool, what: str) -> Iterator[None]:
+    """What goes on, on standard error: a spinner on a terminal, one line elsewhere."""
+    console = Console(stderr=True)
+    if progress and console.is_terminal:
+        with console.status(what):
+            yield
+        return
+    if progress:
+        console.print(what, highlight=False)
+    yield

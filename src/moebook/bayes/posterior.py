@@ -1,0 +1,190 @@
+"""A posterior: draws of a law's totals and of its misfit, each draw a loss surface; its file form."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import moebook.bayes._environment  # noqa: F401
+import arviz as az
+import numpy as np
+import xarray as xr
+
+from moebook import laws
+from moebook.bayes.discrepancy import Basis
+from moebook.errors import InputError
+from moebook.files import write_atomic
+
+DRAWS_FILE = "posterior.nc"
+SUMMARY_FILE = "summary.json"
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Draws and what is known about them.
+
+    data: InferenceData with the groups
+        `posterior`  [chain, draw]: totals of the law, discrepancy_scale, noise_scale, tail, and
+                     discrepancy_weights [chain, draw, function]
+        `prior`      the same scalars drawn from the prior [chain, draw]
+        `constant_data`  the basis of the misfit, the units of the law's quantities
+        `observed_data`  the fitted rows: the law's columns and loss_nats [row]
+    summary: what `summary.json` holds: status, identity and its ingredients, gates, estimates, checks, ranges.
+    """
+
+    data: az.InferenceData
+    summary: dict[str, Any]
+
+    @property
+    def identity(self) -> str:
+        """sha256 of everything that decides the posterior."""
+        return self.summary["identity"]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate holds."""
+        return self.summary["status"] == "passed"
+
+    @cached_property
+    def law(self) -> laws.Law:
+        """The law that was fitted."""
+        return laws.get(self.summary["law"])
+
+    @property
+    def chains(self) -> int:
+        """Number of chains; draws are ordered chain by chain."""
+        return self.data.posterior.sizes["chain"]
+
+    @cached_property
+    def units(self) -> dict[str, float]:
+        """Geometric means over the fitted rows of the quantities that the law takes powers of."""
+        return {name: float(value) for name, value in self.summary["units"].items()}
+
+    @cached_property
+    def rows(self) -> dict[str, np.ndarray]:
+        """The fitted rows: {column of the law or loss_nats: [rows]}."""
+        return {str(name): values.values for name, values in self.data.observed_data.data_vars.items()}
+
+    @cached_property
+    def basis(self) -> Basis:
+        """The basis of the misfit."""
+        stored = self.data.constant_data
+        return Basis(
+            self.law.columns,
+            *(stored[name].values.astype(float) for name in ("centre", "scale", "frequencies", "rotation")),
+        )
+
+    def draws(self, name: str, group: str = "posterior") -> np.ndarray:
+        """Draws of one stored quantity [draws], or [draws, functions] for the weights; float64."""
+        values = self.data[group][name].values
+        return values.reshape(-1, *values.shape[2:]).astype(float)
+
+    def totals(self, group: str = "posterior") -> dict[str, np.ndarray]:
+        """The law's identified parameters {name: [draws]}."""
+        return {name: self.draws(name, group) for name in self.law.totals}
+
+    def coefficients(self, group: str = "posterior") -> dict[str, np.ndarray]:
+        """The law's raw coefficients {name: [draws]}, for params and tokens in plain counts."""
+        return self.law.rescale(self.law.from_totals(self.totals(group)), self.units)
+
+    def predict(
+        self,
+        params: Any,
+        tokens: Any,
+        sparsity: Any = None,
+        discrepancy: bool = True,
+        noise: bool = False,
+        seed: int = 0,
+    ) -> np.ndarray:
+        """Loss in nats [draws, points] at params, tokens (counts) and sparsity in [0, 1), each [points] or one value.
+
+        discrepancy: with the law's misfit, which is part of what is believed about the loss;
+        noise: with the noise of one new run, drawn with `seed`.
+        sparsity is needed where the law reads it, and ignored elsewhere.
+        """
+        return np.exp(self._log_loss(self._points(params, tokens, sparsity), "posterior", discrepancy, noise, seed))
+
+    def _points(self, params: Any, tokens: Any, sparsity: Any) -> list[np.ndarray]:
+        given = {"params": params, "tokens": tokens, "sparsity": sparsity}
+        for name in self.law.columns:
+            if given[name] is None:
+                raise InputError(f"predict: {name}: missing; the law {self.law.name} reads it")
+            values = np.asarray(given[name], dtype=float)
+            low = values < 0 if name == "sparsity" else values <= 0
+            if low.any() or not np.isfinite(values).all() or (name == "sparsity" and (values >= 1).any()):
+                raise InputError(f"predict: {name}: {values[low][:1] if low.any() else values}: out of range")
+        arrays = np.broadcast_arrays(*(np.atleast_1d(np.asarray(given[n], dtype=float)) for n in self.law.columns))
+        return [array.ravel() for array in arrays]
+
+    def _log_loss(
+        self, columns: list[np.ndarray], group: str, discrepancy: bool, noise: bool, seed: int
+    ) -> np.ndarray:
+        """log loss [draws, points] of draws of `posterior` or `prior`."""
+        totals = {name: values[:, None] for name, values in self.totals(group).items()}
+        log_loss = np.log(self.law(self.law.from_totals(totals), *self.law.in_units(self.units, *columns)))
+        rng = np.random.default_rng([seed, 1])
+        if discrepancy:
+            if group == "prior":
+                weights = rng.standard_normal((len(log_loss), self.basis.rotation.shape[1]))
+            else:
+                weights = self.draws("discrepancy_weights")
+            log_loss += (self.draws("discrepancy_scale", group)[:, None] * weights) @ self.basis(*columns).T
+        if noise:
+            freedom = 1 / self.draws("tail", group)[:, None]
+            log_loss += self.draws("noise_scale", group)[:, None] * rng.standard_t(freedom, log_loss.shape)
+        return log_loss
+
+    def save(self, folder: Path | str) -> None:
+        """Write posterior.nc and summary.json into `folder`."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = folder / f".{DRAWS_FILE}.tmp"
+        try:
+            for i, group in enumerate(self.data.groups()):
+                dataset = self.data[group].copy()
+                dataset.attrs = {}
+                coding = {name: {"zlib": True, "shuffle": True} for name in dataset.data_vars}
+                dataset.to_netcdf(unfinished, group=group, mode="a" if i else "w", engine="h5netcdf", encoding=coding)
+            content = unfinished.read_bytes()
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from error
+        finally:
+            unfinished.unlink(missing_ok=True)
+        write_atomic(folder / DRAWS_FILE, content)
+        write_atomic(folder / SUMMARY_FILE, json.dumps(self.summary, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Posterior:
+        """Read what `save` wrote; InputError names what is missing or broken."""
+        folder = Path(folder)
+        for name in (DRAWS_FILE, SUMMARY_FILE):
+            if not (folder / name).is_file():
+                raise InputError(f"{folder / name}: no such file; a posterior is a folder that `moebook fit` wrote")
+        summary = read_summary(folder)
+        groups = {}
+        try:
+            for group in ("posterior", "prior", "constant_data", "observed_data"):
+                with xr.open_dataset(folder / DRAWS_FILE, group=group, engine="h5netcdf") as dataset:
+                    groups[group] = dataset.load()
+        except (OSError, KeyError, ValueError) as error:
+            raise InputError(f"{folder / DRAWS_FILE}: cannot be read: {error}") from error
+        return cls(az.InferenceData(**groups), summary)
+
+
+def read_summary(folder: Path | str) -> dict[str, Any]:
+    """summary.json of a stored posterior, without its draws."""
+    path = Path(folder) / SUMMARY_FILE
+    try:
+        summary = json.loads(path.read_text("utf-8"))
+        if summary["format"] != 1:
+            raise ValueError(f"format {summary['format']!r} is not 1")
+        for name in ("identity", "status", "law", "units", "gates"):
+            summary[name]
+        return summary
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: is not the summary of a posterior: {error}") from error
