@@ -36,8 +36,8 @@ def test_a_run_without_a_loss_enters_no_mean_but_is_counted(table):
 def made_cells(losses, sparsity=0.0, budget=3e10):
     widths = [12, 16, 24, 32][: len(losses)]
     return pd.DataFrame(
-        {"compute_flops": budget, "sparsity": sparsity, "width": widths, "params": widths, "params_active": widths,
-         "tokens": 1, "seeds": 1, "loss_sd_nats": np.nan, "loss_nats": losses}
+        {"compute_flops": budget, "sparsity": sparsity, "width": widths, "params": widths,
+         "params_active": widths, "tokens": 1, "seeds": 1, "loss_sd_nats": np.nan, "loss_nats": losses}
     )  # fmt: skip
 
 

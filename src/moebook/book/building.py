@@ -57,7 +57,7 @@ def chapters(root: Path) -> list[str]:
 
 def check_posteriors(runs: Path) -> list[Path]:
     """The stored posteriors, all of which passed their gates; BookError for one that did not, or for none."""
-    from moebook.bayes import require_passed
+    from moebook.bayes import FailedPosterior, read_summary, require_passed
     from moebook.errors import InputError
 
     folders = posterior_folders(runs)
@@ -65,8 +65,8 @@ def check_posteriors(runs: Path) -> list[Path]:
         raise BookError(f"{runs / 'posteriors'}: no stored posterior: run `moebook fit` first")
     for folder in folders:
         try:
-            require_passed(folder)
-        except (InputError, RuntimeError, ValueError) as error:
+            require_passed(read_summary(folder))
+        except (FailedPosterior, InputError) as error:
             raise BookError(f"{folder}: {error}") from error
     return folders
 

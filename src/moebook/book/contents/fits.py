@@ -1,0 +1,167 @@
+"""What the chapter on the fit says and shows: law, priors, gates, checks, what is identified."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from moebook.book.contents.answers import posterior
+from moebook.book.contents.runs import text_title, texts
+from moebook.figures import fit as figures
+from moebook.figures import page
+
+#: Names of the fit in the words and symbols of the chapter.
+MEANING = {
+    "level": "L₀, loss at the centre of the data",
+    "data_share": "ρ_D, share of it that more data would remove",
+    "floor_of_rest": "ρ_E, share of the rest that is floor",
+    "size_plain_share": "φ, share of the size term that sparsity leaves alone",
+    "floor_tilt_share": "ψ, share of the floor that moves with sparsity",
+    "alpha": "α, exponent of the plain size term",
+    "beta": "β, exponent of the data term",
+    "gamma": "γ, exponent of the size term that sparsity moves",
+    "lambda": "λ, power of 1 − S in the floor",
+    "delta": "δ, power of 1 − S in the size term",
+    "discrepancy_scale": "scale of the discrepancy",
+    "noise_scale": "σ, scale of the noise",
+    "tail": "1/ν, heaviness of the noise's tails",
+}
+
+
+def fit_in_numbers(text: str) -> dict[str, str]:
+    """What the chapter's prose quotes."""
+    found = posterior(text)
+    check = found.summary["checks"]["posterior_predictive"]
+    shares = {level: f"{100 * share:.0f} %" for level, share in check["coverage"].items()}
+    extreme = {name: p for name, p in check["p_values"].items() if not 0.025 <= p <= 0.975}
+    worst = min(check["p_values"], key=lambda name: min(check["p_values"][name], 1 - check["p_values"][name]))
+    tests = (
+        f"Of {len(check['p_values'])} ways to look for a pattern in what is left over, none is extreme"
+        if not extreme
+        else f"Something is left over: {', '.join(extreme)}, which replicated data rarely show"
+    )
+    sampler = found.summary["ingredients"]["sampler"]
+    return {
+        "rows": str(found.summary["rows"]),
+        "chains": str(found.chains),
+        "draws": f"{sampler['draws']:,}",
+        "stored_draws": f"{found.data.posterior.sizes['draw']:,}",
+        "noise_percent": f"{100 * np.median(found.draws('noise_scale')):.1f} %",
+        "predictive_verdict": (
+            f"Of the {found.summary['rows']} runs, {shares['90']} lie inside their 90 % interval and "
+            f"{shares['50']} "
+            f"inside their 50 % interval. {tests} (the most extreme is the {worst}, "
+            f"p = {check['p_values'][worst]:.2f}). These runs were used in the fit, so this is a "
+            "check of the "
+            "model's form; it is no forecast."
+        ),
+    }
+
+
+def prior_table(text: str) -> page.Html:
+    """The priors of a fit: what they are and what 90 % of their draws say, drawn, not derived."""
+    import pandas as pd
+
+    found = posterior(text)
+    rows = []
+    for name, meaning in MEANING.items():
+        if name not in found.data.prior:
+            continue
+        draws = found.draws(name, "prior")
+        low, middle, high = np.quantile(draws, [0.05, 0.5, 0.95])
+        rows.append({"quantity": meaning, "5 %": low, "median": middle, "95 %": high})
+    forms = dict.fromkeys(("5 %", "median", "95 %"), "{:.3g}")
+    return page.table(pd.DataFrame(rows), "The priors, by their quantiles", forms)
+
+
+def gate_table() -> page.Html:
+    """Every gate of every cited posterior: what is demanded, what was found, where it was worst."""
+    import pandas as pd
+
+    rows = []
+    for text in texts():
+        for gate in posterior(text).summary["gates"]:
+            rows.append(
+                {
+                    "posterior": text_title(text),
+                    "gate": gate["name"],
+                    "must be": gate["demand"],
+                    "worst found": f"{gate['value']:.4g}",
+                    "at": MEANING.get(gate["worst"], gate["worst"]),
+                    "": "passed" if gate["passed"] else "failed",
+                }
+            )
+    return page.table(pd.DataFrame(rows), "The gates")
+
+
+def predictive_figure(text: str) -> page.Html:
+    """Observed minus predicted loss of every run, with the predictive intervals."""
+    found = posterior(text)
+    rows = found.rows
+    names = [name for name in ("params", "tokens", "sparsity") if name in rows]
+    predicted = found.predict(**{name: rows[name] for name in names}, noise=True)
+    low, middle, high = np.quantile(predicted, [0.05, 0.5, 0.95], axis=0)
+    figure = figures.predictive_check(rows["loss_nats"], low, middle, high, rows["sparsity"])
+    return page.show(
+        figure,
+        "Observed minus predicted loss of every run against the predicted loss, with predictive intervals.",
+        f"{text_title(text)}: every run, against what the fitted model predicts for such a run, 90 % "
+        "intervals.",
+    )
+
+
+def contraction_figure(text: str) -> page.Html:
+    """How much narrower each quantity became."""
+    estimates = posterior(text).summary["estimates"]
+    shares = {_symbol(name): e["contraction"] for name, e in estimates.items() if name in MEANING}
+    return page.show(
+        figures.contraction(shares),
+        "Bars: contraction from prior to posterior of each quantity of the law.",
+        f"{text_title(text)}: what the data taught. Hatched: mostly the prior. The quantities are "
+        "named below.",
+    )
+
+
+def identified(text: str) -> str:
+    """Which quantities the data decide, which the prior; Markdown."""
+    estimates = posterior(text).summary["estimates"]
+    named = {name: e for name, e in estimates.items() if name in MEANING}
+    yes = [_symbol(name) for name, e in named.items() if e["identified"]]
+    no = [_symbol(name) for name, e in named.items() if not e["identified"]]
+    lines = [
+        f"The data decide {len(yes)} of {len(named)}: {', '.join(yes)}." if yes else "The data decide none."
+    ]
+    if no:
+        lines.append(
+            f"**Not identified:** {', '.join(no)}. For these the data narrow the prior by less than half. "
+            "Their values are the prior's as much as the data's, and none is quoted alone."
+        )
+    return " ".join(lines)
+
+
+def estimate_table() -> page.Html:
+    """Posterior of the law's quantities for every text, no finer than the Monte Carlo error."""
+    import pandas as pd
+
+    rows = []
+    for text in texts():
+        for name, estimate in posterior(text).summary["estimates"].items():
+            if name in MEANING:
+                rows.append({"text": text_title(text), "quantity": MEANING[name]} | _digits(estimate))
+    return page.table(pd.DataFrame(rows), "The law's quantities: median and 90 % interval")
+
+
+def _digits(estimate: dict[str, Any]) -> dict[str, str]:
+    """Median and interval with the digits that their Monte Carlo errors support."""
+    shown = {}
+    for title, quantile in (("5 %", "q05"), ("median", "q50"), ("95 %", "q95")):
+        error = max(estimate[f"mcse_{quantile}"], 1e-12)
+        digits = min(6, max(0, int(np.ceil(-np.log10(2 * error)))))
+        shown[title] = f"{estimate[quantile]:.{digits}f}"
+    return shown | {"identified": "yes" if estimate["identified"] else "no"}
+
+
+def _symbol(name: str) -> str:
+    """The short symbol of a quantity, or its name in words."""
+    return MEANING[name].split(",")[0]
