@@ -49,9 +49,10 @@ def test_gradient_against_central_differences(name):
 @pytest.mark.parametrize("name", laws.names())
 def test_pytensor_runs_the_same_definition(name):
     pytest.importorskip("moebook.bayes")
-    import moebook.bayes._environment  # noqa: F401
     import pytensor
     import pytensor.tensor as pt
+
+    import moebook.bayes._environment  # noqa: F401
 
     law = laws.get(name)
     columns = [np.float64(COLUMNS[column]) for column in law.columns]
@@ -62,7 +63,7 @@ def test_pytensor_runs_the_same_definition(name):
     value, *gradient = function(*(law.published[key] for key in law.coefficients))
     assert value == pytest.approx(law(law.published, *columns), rel=1e-13)
     exact = law.gradient(law.published, *columns)
-    for key, slope in zip(law.coefficients, gradient):
+    for key, slope in zip(law.coefficients, gradient, strict=True):
         assert slope == pytest.approx(exact[key], rel=1e-9), key
 
 
@@ -71,7 +72,11 @@ def test_totals_and_units_agree_with_raw_coefficients(name):
     """A law in totals, on columns in the data's units, is the law in raw coefficients on plain columns."""
     law = laws.get(name)
     rng = np.random.default_rng(5)
-    data = {"params": 10 ** rng.uniform(4, 6, 9), "tokens": 10 ** rng.uniform(6, 8, 9), "sparsity": rng.random(9)}
+    data = {
+        "params": 10 ** rng.uniform(4, 6, 9),
+        "tokens": 10 ** rng.uniform(6, 8, 9),
+        "sparsity": rng.random(9),
+    }
     columns = [data[column] for column in law.columns]
     centred = law.from_totals({key: rng.uniform(0.2, 0.8) for key in law.totals})
     units = law.units(*columns)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import moebook.bayes._environment  # noqa: F401  first: it must precede PyTensor
 from moebook.bayes.gates import FailedPosterior, Gate, require_passed
 from moebook.bayes.posterior import Posterior, read_summary
 from moebook.bayes.priors import Priors

@@ -10,7 +10,7 @@ LEVELS = (50, 90)
 
 
 def coverage(predicted: np.ndarray, observed: np.ndarray) -> dict[str, float]:
-    """Share of observed [rows] inside the central intervals of predicted [draws, rows]; {"50": ..., "90": ...}."""
+    """Share of observed [rows] within central intervals of predicted [draws, rows], by level in percent."""
     shares = {}
     for level in LEVELS:
         low, high = np.percentile(predicted, [50 - level / 2, 50 + level / 2], axis=0)
@@ -23,7 +23,7 @@ def posterior_predictive(
 ) -> dict[str, Any]:
     """Coverage and posterior predictive p-values (Gelman, Meng and Stern 1996).
 
-    mean_log [draws, rows]: log loss without noise; replicated_log [draws, rows]: with noise; loss_nats [rows];
+    mean_log, replicated_log [draws, rows]: log loss without and with noise; loss_nats [rows];
     axes {name: [rows]}: coordinates along which residuals must show no trend.
     A p-value is the probability that replicated data are more extreme than the observed: near 0 or 1 is bad.
     """

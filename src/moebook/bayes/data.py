@@ -61,7 +61,9 @@ def read_table(path: Path | str) -> pd.DataFrame:
     return table
 
 
-def take_rows(table: pd.DataFrame, law: Law, names: Mapping[str, str] | None = None, source: str = "table") -> Rows:
+def take_rows(
+    table: pd.DataFrame, law: Law, names: Mapping[str, str] | None = None, source: str = "table"
+) -> Rows:
     """The rows that `law` reads from a table, or InputError naming the source, row, field and value.
 
     names: {column of the law, or `loss`: column of the table}; what is left out goes by its own name
@@ -106,7 +108,9 @@ def _table_columns(table: pd.DataFrame, law: Law, names: dict[str, str], source:
     wanted = {field: names.get(field, field) for field in fields}
     for field, column in wanted.items():
         if column not in present:
-            raise InputError(f"{source}: {column}: no such column for {field}; there are {', '.join(present)}")
+            raise InputError(
+                f"{source}: {column}: no such column for {field}; there are {', '.join(present)}"
+            )
     return wanted
 
 

@@ -7,8 +7,8 @@ close to sum_j (w_j cos(f_j z) + v_j sin(f_j z)) with standard normal weights (R
 - the frequencies are a quasi-random sequence pushed through the quantile functions, so that they depend on
   no seed;
 - the prior variance is one everywhere, far from the data too: away from them the law is *not* trusted more;
-- the weights are rotated so that the basis functions are uncorrelated over the fitted rows, which is what lets
-  the sampler walk through them with a diagonal metric.
+- the weights are rotated so that the basis functions are uncorrelated over the fitted rows, which lets the
+  sampler walk through them with a diagonal metric.
 
 A draw of the weights is a function that can be evaluated anywhere.
 """
@@ -45,7 +45,9 @@ class Basis:
 
     def raw(self, *columns: np.ndarray) -> np.ndarray:
         """The basis before its rotation [points, functions]; rows have unit length."""
-        z = np.stack([axis(name, values) for name, values in zip(self.columns, columns)], axis=-1)
+        z = np.stack(
+            [axis(name, values) for name, values in zip(self.columns, columns, strict=True)], axis=-1
+        )
         angles = ((z - self.centre) / self.scale) @ self.frequencies.T
         return np.concatenate([np.cos(angles), np.sin(angles)], axis=-1) / np.sqrt(len(self.frequencies))
 
@@ -71,11 +73,15 @@ def fitted_basis(
     columns: tuple[str, ...], values: list[np.ndarray], pairs: int, length: float, length_spread: float
 ) -> Basis:
     """The basis for the fitted rows: axes standardised by them, functions uncorrelated over them."""
-    z = np.stack([axis(name, v) for name, v in zip(columns, values)], axis=-1)
+    z = np.stack([axis(name, v) for name, v in zip(columns, values, strict=True)], axis=-1)
     scale = z.std(axis=0)
     scale[scale == 0] = 1.0  # a column that does not vary has no misfit to learn
     start = Basis(
-        columns, z.mean(axis=0), scale, frequencies(pairs, len(columns), length, length_spread), np.eye(2 * pairs)
+        columns,
+        z.mean(axis=0),
+        scale,
+        frequencies(pairs, len(columns), length, length_spread),
+        np.eye(2 * pairs),
     )
     _, vectors = np.linalg.eigh(start.raw(*values).T @ start.raw(*values))
     signs = np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(2 * pairs)])

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import moebook.bayes._environment  # noqa: F401
 import arviz as az
 import numpy as np
 import nutpie
@@ -74,7 +73,8 @@ def fit(
     table: a DataFrame or a file (.csv, .jsonl, .parquet) with a row a run;
     law: a Law or its name; columns: {params, tokens, sparsity or loss: column of the table};
     sampler: all settings at once, instead of chains, draws, tune; source: what messages call the table;
-    excluded: {reason: count} of runs left out before, kept in the summary; progress: say on stderr what goes on.
+    excluded: {reason: count} of runs left out before, kept in the summary; progress: say on stderr what is
+    going on.
 
     A posterior that fails a gate is returned with status `failed`, for `require_passed` to refuse.
     Raises InputError naming source, row, field and value where the table cannot be used.
@@ -98,7 +98,9 @@ def fit(
     trace = _sample(compiled, sampler, int(seed), progress)
     with _say(progress, "prior draws, gates and checks"):
         prior = _draw_prior(model, law, sampler, int(seed))
-        return _assemble(trace, prior, law, rows, units, basis, sampler, int(seed), parts, dict(excluded or {}))
+        return _assemble(
+            trace, prior, law, rows, units, basis, sampler, int(seed), parts, dict(excluded or {})
+        )
 
 
 def _sample(compiled: Any, sampler: Sampler, seed: int, progress: bool) -> az.InferenceData:
@@ -124,7 +126,9 @@ def _draw_prior(model: pm.Model, law: laws.Law, sampler: Sampler, seed: int) -> 
     names = [*law.totals, *SCALES]
     with model:
         drawn = pm.draw([model[name] for name in names], draws=sampler.prior_draws, random_seed=seed)
-    return xr.Dataset({n: (("chain", "draw"), np.asarray(d, np.float32)[None]) for n, d in zip(names, drawn)})
+    return xr.Dataset(
+        {n: (("chain", "draw"), np.asarray(d, np.float32)[None]) for n, d in zip(names, drawn, strict=True)}
+    )
 
 
 def _assemble(
@@ -147,7 +151,9 @@ def _assemble(
     mixed = {f"discrepancy_weights[{i}]": weights.values[:, :, i] for i in range(weights.shape[2])}
     judged = gates.judge(cited, mixed, trace.sample_stats.diverging.values, trace.sample_stats.energy.values)
 
-    kept = np.unique(np.linspace(0, sampler.draws - 1, min(sampler.stored, sampler.draws)).round().astype(int))
+    kept = np.unique(
+        np.linspace(0, sampler.draws - 1, min(sampler.stored, sampler.draws)).round().astype(int)
+    )
     thinned = trace.posterior[[*scalars, "discrepancy_weights"]].isel(draw=kept).astype(np.float32)
     thinned = thinned.assign_coords(draw=np.arange(len(kept)))
     constant = xr.Dataset(
@@ -169,18 +175,21 @@ def _assemble(
         "rows": len(rows),
         "excluded": excluded,
         "units": units,
-        "ranges": {n: [float(v.min()), float(v.max())] for n, v in {**rows.columns, LOSS: rows.loss_nats}.items()},
+        "ranges": {
+            n: [float(v.min()), float(v.max())] for n, v in {**rows.columns, LOSS: rows.loss_nats}.items()
+        },
     }
     data = az.InferenceData(posterior=thinned, prior=prior, constant_data=constant, observed_data=observed)
     posterior = Posterior(data, summary)
-    values = rows.ordered(law)
-    before = posterior._log_loss(values, "prior", True, True, seed)
-    mean = posterior._log_loss(values, "posterior", True, False, seed)
-    noisy = posterior._log_loss(values, "posterior", True, True, seed)
+    curve = {
+        g: np.log(posterior.surface(**rows.columns, group=g)(slice(None))) for g in ("prior", "posterior")
+    }
+    before = curve["prior"] + posterior.noise(len(rows), "prior", seed)
+    noisy = curve["posterior"] + posterior.noise(len(rows), "posterior", seed)
     axes = {name: axis(name, v) for name, v in rows.columns.items()}
     summary["checks"] = {
         "prior_predictive": checks.prior_predictive(before, rows.loss_nats),
-        "posterior_predictive": checks.posterior_predictive(mean, noisy, rows.loss_nats, axes),
+        "posterior_predictive": checks.posterior_predictive(curve["posterior"], noisy, rows.loss_nats, axes),
     }
     prior_full = {name: prior[name].values for name in scalars}
     prior_full |= _coefficients(law, {n: v.astype(float) for n, v in prior_full.items()}, units)
@@ -188,7 +197,9 @@ def _assemble(
     return posterior
 
 
-def _coefficients(law: laws.Law, totals: Mapping[str, np.ndarray], units: dict[str, float]) -> dict[str, np.ndarray]:
+def _coefficients(
+    law: laws.Law, totals: Mapping[str, np.ndarray], units: dict[str, float]
+) -> dict[str, np.ndarray]:
     """Raw coefficients that are not totals themselves, and what they make together."""
     raw = law.rescale(law.from_totals(totals), units)
     return {name: values for name, values in raw.items() if name not in totals}

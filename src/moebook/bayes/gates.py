@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import moebook.bayes._environment  # noqa: F401
 import arviz as az
 import numpy as np
 

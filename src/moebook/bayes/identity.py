@@ -68,4 +68,4 @@ def _law_source(law: Law) -> str:
     try:
         return Path(inspect.getsourcefile(law.function) or "").read_text("utf-8")
     except (OSError, TypeError) as error:
-        raise InputError(f"identity: law: {law.name}: its source is in no file, so it cannot be hashed") from error
+        raise InputError(f"identity: law: {law.name}: its source is in no file: cannot be hashed") from error

@@ -1,6 +1,7 @@
 """The probability model: a law in totals and shares, smooth misfit, heavy-tailed noise on log loss.
 
-log L_i ~ StudentT(1 / tail, log f(N_i/N0, D_i/D0, (1-S_i)/U0; totals) + tau phi(z_i) w, sigma),  w ~ Normal(0, I)
+    log L_i ~ StudentT(1 / tail, log f(N_i/N0, D_i/D0, (1-S_i)/U0; totals) + tau phi(z_i) w, sigma)
+    w ~ Normal(0, I)
 
 f is the law; N0, D0 and U0 are geometric means over the fitted rows; phi is the basis of `discrepancy`,
 rotated so that its functions are orthogonal over the rows.

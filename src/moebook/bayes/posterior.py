@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import moebook.bayes._environment  # noqa: F401
 import arviz as az
 import numpy as np
 import xarray as xr
@@ -32,7 +31,7 @@ class Posterior:
         `prior`      the same scalars drawn from the prior [chain, draw]
         `constant_data`  the basis of the misfit, the units of the law's quantities
         `observed_data`  the fitted rows: the law's columns and loss_nats [row]
-    summary: what `summary.json` holds: status, identity and its ingredients, gates, estimates, checks, ranges.
+    summary: what `summary.json` holds: status, identity and its ingredients, gates, estimates, checks.
     """
 
     data: az.InferenceData
@@ -99,43 +98,42 @@ class Posterior:
         noise: bool = False,
         seed: int = 0,
     ) -> np.ndarray:
-        """Loss in nats [draws, points] at params, tokens (counts) and sparsity in [0, 1), each [points] or one value.
+        """Loss in nats [draws, points] at params, tokens (counts) and sparsity in [0, 1), [points] or one.
 
         discrepancy: with the law's misfit, which is part of what is believed about the loss;
         noise: with the noise of one new run, drawn with `seed`.
         sparsity is needed where the law reads it, and ignored elsewhere.
         """
-        return np.exp(self._log_loss(self._points(params, tokens, sparsity), "posterior", discrepancy, noise, seed))
+        points = self.surface(params, tokens, sparsity, discrepancy=discrepancy)(slice(None))
+        points = points.reshape(len(points), -1)
+        return points * np.exp(self.noise(points.shape[1], seed=seed)) if noise else points
 
-    def _points(self, params: Any, tokens: Any, sparsity: Any) -> list[np.ndarray]:
+    def surface(
+        self,
+        params: Any,
+        tokens: Any,
+        sparsity: Any = None,
+        group: str = "posterior",
+        discrepancy: bool = True,
+    ) -> Surface:
+        """The loss at points of any shape, for a few draws at a time; arguments broadcast together."""
         given = {"params": params, "tokens": tokens, "sparsity": sparsity}
-        for name in self.law.columns:
-            if given[name] is None:
-                raise InputError(f"predict: {name}: missing; the law {self.law.name} reads it")
-            values = np.asarray(given[name], dtype=float)
-            low = values < 0 if name == "sparsity" else values <= 0
-            if low.any() or not np.isfinite(values).all() or (name == "sparsity" and (values >= 1).any()):
-                raise InputError(f"predict: {name}: {values[low][:1] if low.any() else values}: out of range")
-        arrays = np.broadcast_arrays(*(np.atleast_1d(np.asarray(given[n], dtype=float)) for n in self.law.columns))
-        return [array.ravel() for array in arrays]
+        columns = {name: _checked(name, given[name], self.law) for name in self.law.columns}
+        return Surface(self, list(np.broadcast_arrays(*columns.values())), group, discrepancy)
 
-    def _log_loss(
-        self, columns: list[np.ndarray], group: str, discrepancy: bool, noise: bool, seed: int
-    ) -> np.ndarray:
-        """log loss [draws, points] of draws of `posterior` or `prior`."""
-        totals = {name: values[:, None] for name, values in self.totals(group).items()}
-        log_loss = np.log(self.law(self.law.from_totals(totals), *self.law.in_units(self.units, *columns)))
-        rng = np.random.default_rng([seed, 1])
-        if discrepancy:
-            if group == "prior":
-                weights = rng.standard_normal((len(log_loss), self.basis.rotation.shape[1]))
-            else:
-                weights = self.draws("discrepancy_weights")
-            log_loss += (self.draws("discrepancy_scale", group)[:, None] * weights) @ self.basis(*columns).T
-        if noise:
-            freedom = 1 / self.draws("tail", group)[:, None]
-            log_loss += self.draws("noise_scale", group)[:, None] * rng.standard_t(freedom, log_loss.shape)
-        return log_loss
+    def noise(self, points: int, group: str = "posterior", seed: int = 0) -> np.ndarray:
+        """Noise of log loss [draws, points] of one new run a point."""
+        freedom = 1 / self.draws("tail", group)[:, None]
+        drawn = np.random.default_rng([seed, 1]).standard_t(freedom, (len(freedom), points))
+        return self.draws("noise_scale", group)[:, None] * drawn
+
+    def weights(self, group: str = "posterior") -> np.ndarray:
+        """Weights of the misfit's basis [draws, functions], on log loss."""
+        scale = self.draws("discrepancy_scale", group)[:, None]
+        if group == "prior":
+            size = (len(scale), self.basis.rotation.shape[1])
+            return scale * np.random.default_rng(2).standard_normal(size)
+        return scale * self.draws("discrepancy_weights", group)
 
     def save(self, folder: Path | str) -> None:
         """Write posterior.nc and summary.json into `folder`."""
@@ -147,14 +145,18 @@ class Posterior:
                 dataset = self.data[group].copy()
                 dataset.attrs = {}
                 coding = {name: {"zlib": True, "shuffle": True} for name in dataset.data_vars}
-                dataset.to_netcdf(unfinished, group=group, mode="a" if i else "w", engine="h5netcdf", encoding=coding)
+                dataset.to_netcdf(
+                    unfinished, group=group, mode="a" if i else "w", engine="h5netcdf", encoding=coding
+                )
             content = unfinished.read_bytes()
         except OSError as error:
             raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from error
         finally:
             unfinished.unlink(missing_ok=True)
         write_atomic(folder / DRAWS_FILE, content)
-        write_atomic(folder / SUMMARY_FILE, json.dumps(self.summary, indent=1, sort_keys=True, allow_nan=False) + "\n")
+        write_atomic(
+            folder / SUMMARY_FILE, json.dumps(self.summary, indent=1, sort_keys=True, allow_nan=False) + "\n"
+        )
 
     @classmethod
     def load(cls, folder: Path | str) -> Posterior:
@@ -162,7 +164,9 @@ class Posterior:
         folder = Path(folder)
         for name in (DRAWS_FILE, SUMMARY_FILE):
             if not (folder / name).is_file():
-                raise InputError(f"{folder / name}: no such file; a posterior is a folder that `moebook fit` wrote")
+                raise InputError(
+                    f"{folder / name}: no such file; a posterior is a folder that `moebook fit` wrote"
+                )
         summary = read_summary(folder)
         groups = {}
         try:
@@ -188,3 +192,38 @@ def read_summary(folder: Path | str) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is not the summary of a posterior: {error}") from error
+
+
+class Surface:
+    """Loss in nats of draws at fixed points: surface(slice of draws) -> [draws, *points]."""
+
+    def __init__(
+        self, posterior: Posterior, columns: list[np.ndarray], group: str, discrepancy: bool
+    ) -> None:
+        self._law = posterior.law
+        self._shape = columns[0].shape or (1,)
+        self._columns = self._law.in_units(posterior.units, *(column.ravel() for column in columns))
+        self._totals = posterior.totals(group)
+        self._phi = posterior.basis(*(column.ravel() for column in columns)).T if discrepancy else None
+        self._weights = posterior.weights(group) if discrepancy else None
+        self.draws = len(self._totals["level"])
+
+    def __call__(self, draws: slice) -> np.ndarray:
+        """Loss in nats [draws, *points] of these draws."""
+        totals = {name: values[draws, None] for name, values in self._totals.items()}
+        loss = self._law(self._law.from_totals(totals), *self._columns)
+        if self._phi is not None:
+            loss *= np.exp(self._weights[draws] @ self._phi)
+        return loss.reshape(-1, *self._shape)
+
+
+def _checked(name: str, values: Any, law: laws.Law) -> np.ndarray:
+    """A column to predict at, in its range, or InputError."""
+    if values is None:
+        raise InputError(f"predict: {name}: missing; the law {law.name} reads it")
+    array = np.asarray(values, dtype=float)
+    good = (array >= 0) & (array < 1) if name == "sparsity" else (array > 0) & np.isfinite(array)
+    if not good.all():
+        demand = "must lie in [0, 1)" if name == "sparsity" else "must be a positive number"
+        raise InputError(f"predict: {name}: {array[~good].flat[0]}: {demand}")
+    return array

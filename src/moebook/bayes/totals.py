@@ -27,7 +27,9 @@ def totals_of(law: Law, loss_nats: np.ndarray, priors: Priors) -> Totals:
     return {name: totals[name] for name in law.totals}
 
 
-def _share(name: str, priors: Priors, median: float = 0.5, shift: pt.TensorVariable | float = 0.0) -> pt.TensorVariable:
+def _share(
+    name: str, priors: Priors, median: float = 0.5, shift: pt.TensorVariable | float = 0.0
+) -> pt.TensorVariable:
     """A logit-normal share; `shift` moves the sampled coordinate, not the share."""
     odds = pm.Normal(f"{name}_odds", np.log(median / (1 - median)) + shift, priors.share_spread)
     return pm.Deterministic(name, pm.math.sigmoid(odds - shift))

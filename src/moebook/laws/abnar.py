@@ -70,8 +70,16 @@ ABNAR = Law(
         "d": (("used", "delta"), ("params", "gamma")),
     },
     totals=(
-        "level", "data_share", "floor_of_rest", "size_plain_share", "floor_tilt_share",
-        "alpha", "beta", "gamma", "lambda", "delta",
+        "level",
+        "data_share",
+        "floor_of_rest",
+        "size_plain_share",
+        "floor_tilt_share",
+        "alpha",
+        "beta",
+        "gamma",
+        "lambda",
+        "delta",
     ),
     from_totals=from_totals,
 )

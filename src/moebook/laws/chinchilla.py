@@ -18,7 +18,7 @@ def loss(coefficients: Coefficients, params: Any, tokens: Any) -> Any:
 
 
 def from_totals(totals: Coefficients) -> dict[str, Any]:
-    """level = L at (N, D) = (1, 1); data_share of it is B; floor_of_rest of the rest is E, what is left is A."""
+    """level = L at (N, D) = (1, 1); data_share of it is B, floor_of_rest of the rest E."""
     rest = totals["level"] * (1 - totals["data_share"])
     return {
         "E": rest * totals["floor_of_rest"],

@@ -70,7 +70,7 @@ class Law:
     def units(self, *columns: Any) -> dict[str, float]:
         """The geometric mean of each quantity over the rows: the data's own units."""
         means = {}
-        for name, values in zip(self.columns, columns):
+        for name, values in zip(self.columns, columns, strict=True):
             quantity, values = _quantity(name, np.asarray(values, dtype=float))
             means[quantity] = float(np.exp(np.mean(np.log(values))))
         return means
@@ -79,7 +79,7 @@ class Law:
         """The columns with each quantity divided by its unit, as `function` takes them."""
         return tuple(
             1 - (1 - values) / units["used"] if name == "sparsity" else values / units[name]
-            for name, values in zip(self.columns, columns)
+            for name, values in zip(self.columns, columns, strict=True)
         )
 
     def rescale(self, coefficients: Coefficients, units: Mapping[str, float]) -> dict[str, Any]:
