@@ -96,10 +96,10 @@ def loss_against_sparsity(
     data["said"] = [
         loss_in_words(c, sparsity, line, fitted) for c, line in zip(compute_flops, middle, strict=True)
     ]
-    whole = [i for i, g in enumerate(grid) if abs(g - round(g)) < 1e-6]
     rows = pd.DataFrame({"C (FLOPs)": [flops_text(c) for c in compute_flops]})
-    for i in whole:
-        rows[f"S = {sparsity_text(float(sparsity[i]))}"] = [f"{value:.3f}" for value in middle[:, i]]
+    for doubling in range(int(grid[-1] + 1e-6) + 1):
+        column = f"S = {sparsity_text(1 - 2.0**-doubling)}"
+        rows[column] = [f"{np.interp(doubling, grid, line):.3f}" for line in middle]
     return _figure(data, title, rows)
 
 

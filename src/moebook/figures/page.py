@@ -68,24 +68,28 @@ def grid(figures: Sequence[tuple[Figure, str]], caption: str = "") -> Html:
 
 
 def table(
-    frame: pandas.DataFrame, caption: str = "", formats: Mapping[str, Any] | None = None, fold: str = ""
+    frame: pandas.DataFrame,
+    caption: str = "",
+    formats: Mapping[str, Any] | None = None,
+    fold: str = "",
+    wrap: Sequence[str] = (),
 ) -> Html:
     """A data frame as a plain table. `formats` maps a column to a format string or a function of the value.
 
     With `fold`, the table is folded away under that line. Empty cells show a dash. A column of numbers
-    aligns right.
+    aligns right; the columns in `wrap` hold prose, which breaks into lines.
     """
     formats = formats or {}
-    numeric = [frame[name].dtype.kind in "iuf" or name in formats for name in frame.columns]
+    classes = [_class(frame[name], name in formats, name in wrap) for name in frame.columns]
     head = "".join(
-        f'<th scope="col"{_number(flag)}>{html.escape(str(name))}</th>'
-        for name, flag in zip(frame.columns, numeric, strict=True)
+        f'<th scope="col"{css}>{html.escape(str(name))}</th>'
+        for name, css in zip(frame.columns, classes, strict=True)
     )
     rows = []
     for values in frame.itertuples(index=False):
         cells = (
-            f"<td{_number(flag)}>{html.escape(_cell(value, formats.get(name)))}</td>"
-            for name, value, flag in zip(frame.columns, values, numeric, strict=True)
+            f"<td{css}>{html.escape(_cell(value, formats.get(name)))}</td>"
+            for name, value, css in zip(frame.columns, values, classes, strict=True)
         )
         rows.append(f"<tr>{''.join(cells)}</tr>")
     text = f"<caption>{html.escape(caption)}</caption>" if caption else ""
@@ -105,8 +109,10 @@ def _cell(value: Any, form: Any) -> str:
     return form.format(value) if form else str(value)
 
 
-def _number(flag: bool) -> str:
-    return ' class="mb-number"' if flag else ""
+def _class(column: pandas.Series, formatted: bool, prose: bool) -> str:
+    if prose:
+        return ' class="mb-wrap"'
+    return ' class="mb-number"' if formatted or column.dtype.kind in "iuf" else ""
 
 
 def _figure(inside: str, caption: str) -> Html:

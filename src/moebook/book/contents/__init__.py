@@ -3,6 +3,10 @@
 from moebook.book.contents.answers import (
     answer,
     answer_table,
+    claim_figure,
+    claim_notes,
+    claim_probabilities,
+    claim_table,
     curve,
     fixed_size_table,
     headline,
@@ -11,6 +15,7 @@ from moebook.book.contents.answers import (
     middle_budget,
     optimum_in_numbers,
     posterior,
+    spread_figure,
 )
 from moebook.book.contents.fits import (
     contraction_figure,
@@ -35,13 +40,14 @@ from moebook.book.contents.runs import (
     whole_table,
 )
 from moebook.book.contents.use import recovered
+from moebook.book.paths import runs_folder
 from moebook.book.say import say
 
 __all__ = [
-    "answer", "answer_table", "best_size_table", "bracketing", "contraction_figure", "cost_table", "curve",
-    "estimate_table", "fit_in_numbers", "fixed_size_table", "gain_figures", "gains", "gate_table",
-    "headline",
+    "answer", "answer_table", "best_size_table", "bracketing", "claim_figure", "claim_notes",
+    "claim_probabilities", "claim_table", "contraction_figure", "cost_table", "curve", "estimate_table",
+    "fit_in_numbers", "fixed_size_table", "gain_figures", "gains", "gate_table", "headline",
     "identified", "live_loss", "live_posterior", "middle_budget", "optimum_in_numbers", "posterior",
-    "predictive_figure", "prior_table", "profile_figures", "recovered", "run_table", "say",
-    "study_in_numbers", "text_title", "texts", "whole_table",
+    "predictive_figure", "prior_table", "profile_figures", "recovered", "run_table", "runs_folder", "say",
+    "spread_figure", "study_in_numbers", "text_title", "texts", "whole_table",
 ]  # fmt: skip

@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from moebook.architecture import Family
 from moebook.book import profiles
 from moebook.book.contents.runs import run_table, text_title, texts
 from moebook.book.paths import runs_folder
 from moebook.book.say import likelihood, percent
 from moebook.figures import live, page
+from moebook.figures import optimum as figures
 from moebook.figures.style import count_text, flops_text, sparsity_text
 
 if TYPE_CHECKING:
     from moebook.bayes import Posterior
+    from moebook.optimum import Claim
 
-GRID_BUDGETS = 33
+GRID_BUDGETS = 25
 BEYOND = 10.0  # how far past the largest budget the sliders go, marked as extrapolation
-CURVE_DRAWS = 200
+BEYOND_BUDGETS = 8
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Curve:
 
     text: the text's name; identity: of the posterior; compute_flops: [B]; sparsity_star, params_star,
     params_active_star, tokens_star: [draws, B]; verdicts: one a budget, as the optimum itself words it;
-    fitted: smallest and largest budget with runs; sparsity_top: largest sparsity of the search.
+    fitted: smallest and largest budget with runs; sparsity_grid: [P], loss_nats: quantiles .05, .5 and .95 of
+    the loss at the best size for each sparsity, each [B, P].
     """
 
     text: str
@@ -46,7 +48,13 @@ class Curve:
     tokens_star: np.ndarray
     verdicts: tuple[str, ...]
     fitted: tuple[float, float]
-    sparsity_top: float
+    sparsity_grid: np.ndarray
+    loss_nats: dict[str, np.ndarray]
+
+    @property
+    def sparsity_top(self) -> float:
+        """The largest sparsity of the search, which is the largest that was run."""
+        return float(self.sparsity_grid[-1])
 
 
 @cache
@@ -73,7 +81,7 @@ def curve(text: str) -> Curve:
     """The optimum on a fine grid of budgets, from the smallest run to BEYOND times the largest."""
     budgets = fitted_budgets(text)
     inside = np.geomspace(budgets[0], budgets[-1], GRID_BUDGETS)
-    beyond = np.geomspace(budgets[-1], BEYOND * budgets[-1], 9)[1:]
+    beyond = np.geomspace(budgets[-1], BEYOND * budgets[-1], BEYOND_BUDGETS + 1)[1:]
     return _optima(text, [*inside, *beyond])
 
 
@@ -82,6 +90,7 @@ def _optima(text: str, budgets: Sequence[float]) -> Curve:
 
     found = [optimum(posterior(text), compute_flops=float(c)) for c in budgets]
     runs = fitted_budgets(text)
+    profiles_nats = [np.quantile(o.loss_profile_nats, [0.05, 0.5, 0.95], axis=0) for o in found]
     return Curve(
         text=text, identity=found[0].identity, compute_flops=np.array(budgets, dtype=float),
         sparsity_star=np.stack([o.sparsity_star for o in found], 1),
@@ -89,40 +98,41 @@ def _optima(text: str, budgets: Sequence[float]) -> Curve:
         params_active_star=np.stack([o.params_active_star for o in found], 1),
         tokens_star=np.stack([o.tokens_star for o in found], 1),
         verdicts=tuple(o.verdict for o in found), fitted=(runs[0], runs[-1]),
-        sparsity_top=float(profiles.done_runs(run_table(), text)["sparsity"].max()),
+        sparsity_grid=found[0].sparsity_grid,
+        loss_nats=dict(zip(("low", "middle", "high"), np.stack(profiles_nats, 1), strict=True)),
     )  # fmt: skip
 
 
-def optimum_sentence(sparsity_star: np.ndarray, sparsity_top: float, compute_flops: float) -> str:
-    """What the draws of S* at one budget say, in a sentence to repeat; sparsity_star: [draws]."""
-    low, _, middle, _, high = np.quantile(sparsity_star, live.QUANTILES)
-    near_zero, near_top = live.edge_shares(sparsity_star, sparsity_top)
-    opening = f"at {flops_text(compute_flops)} FLOPs"
-    if near_top >= 0.05:
-        return (
-            f"{opening}, the best sparsity is at least {live.sparsity_decimal(low)} with 95 % probability. "
-            f"Its upper end is not identified: {near_top:.0%} of the posterior lies at the largest "
-            "sparsity that "
-            f"was trained, {sparsity_text(sparsity_top)}"
+def optimum_sentence(found: Curve, index: int) -> str:
+    """What the draws of S* say at the budget of that index, in a sentence to repeat.
+
+    Where the optimum calls itself not identified, the sentence says so, with the reason.
+    """
+    star, verdict = found.sparsity_star[:, index], found.verdicts[index]
+    low, _, middle, _, high = (live.sparsity_decimal(value) for value in np.quantile(star, live.QUANTILES))
+    near_zero, near_top = live.edge_shares(star, found.sparsity_top)
+    opening = f"at {flops_text(found.compute_flops[index])} FLOPs"
+    if verdict == "identified":
+        few, many = (1 / (1 - value) for value in np.quantile(star, [0.05, 0.95]))
+        sentence = (
+            f"{opening}, the best sparsity is {middle}, and with 90 % probability it lies between {low} and "
+            f"{high}: {few:.0f} to {many:.0f} experts held for each one used"
         )
-    if near_zero >= 0.05:
+        return sentence + (f". With {near_zero:.0%} probability, dense is best" if near_zero >= 0.05 else "")
+    if near_top > 0.05:
         return (
-            f"{opening}, the best sparsity is at most {live.sparsity_decimal(high)} with 95 % "
-            "probability, and "
-            f"with {near_zero:.0%} probability it is zero: a dense model"
+            f"{opening}, the best sparsity is at least {low} with 95 % probability. How much more is not "
+            f"identified: {near_top:.0%} of the posterior lies at the largest sparsity that was trained, "
+            f"{sparsity_text(found.sparsity_top)}"
         )
-    return (
-        f"{opening}, the best sparsity is {live.sparsity_decimal(middle)}, and with 90 % probability it lies "
-        f"between {live.sparsity_decimal(low)} and {live.sparsity_decimal(high)}: "
-        f"{1 / (1 - low):.0f} to {1 / (1 - high):.0f} experts held for each one used"
-    )
+    return f"{opening}, the best sparsity is {verdict}. The draws span {low} to {high}, with median {middle}"
 
 
 def headline(answers: Sequence[Curve]) -> str:
     """The answer at each text's largest budget, and how it moves with the budget; Markdown."""
     lines = []
     for found in answers:
-        last = optimum_sentence(found.sparsity_star[:, -1], found.sparsity_top, found.compute_flops[-1])
+        last = optimum_sentence(found, len(found.compute_flops) - 1)
         lines.append(f"- **{text_title(found.text)}:** {last}. {trend_sentence(found)}")
     return "\n".join(lines)
 
@@ -167,42 +177,18 @@ def live_posterior(found: Curve) -> page.Html:
     )
 
 
-def loss_by_sparsity(found: Curve, points_per_doubling: int = 4) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Loss at the best width for each sparsity and budget: (sparsities [P], quantiles each [B, P]), nats."""
-    family, model = Family(), posterior(found.text)
-    widths = _widths(found.text)
-    steps = int(round(points_per_doubling * float(live.doublings(found.sparsity_top))))
-    grid = 1 - 2.0 ** -np.linspace(0, float(live.doublings(found.sparsity_top)), steps + 1)
-    sparsity, width = (part.ravel() for part in np.meshgrid(grid, widths, indexing="ij"))
-    counts = family.counts_at(width, sparsity)
-    quantiles: dict[str, list[np.ndarray]] = {"low": [], "middle": [], "high": []}
-    for budget in found.compute_flops:
-        loss = live.thin(model.predict(counts.params, budget / counts.flops_per_token, sparsity), CURVE_DRAWS)
-        best = loss.reshape(len(loss), len(grid), len(widths)).min(axis=2)
-        for name, values in zip(quantiles, np.quantile(best, [0.05, 0.5, 0.95], axis=0), strict=True):
-            quantiles[name].append(values)
-    return grid, {name: np.stack(values) for name, values in quantiles.items()}
-
-
-def _widths(text: str) -> np.ndarray:
-    widths = profiles.done_runs(run_table(), text)["width"]
-    return np.geomspace(widths.min(), widths.max(), 25)
-
-
 def live_loss(found: Curve) -> page.Html:
     """The slider over the loss at the best size, against sparsity."""
-    grid, loss = loss_by_sparsity(found)
     title = f"Loss at the best size, {text_title(found.text)}"
-    return live.loss_against_sparsity(list(found.compute_flops), list(grid), loss, found.fitted, title)
+    return live.loss_against_sparsity(
+        list(found.compute_flops), list(found.sparsity_grid), found.loss_nats, found.fitted, title
+    )
 
 
 def optimum_in_numbers(found: Curve) -> dict[str, str]:
     """What the chapter on the optimum quotes."""
     at_runs = answer(found.text)
-    sentences = [
-        optimum_sentence(at_runs.sparsity_star[:, i], at_runs.sparsity_top, budget)
-        for i, budget in enumerate(at_runs.compute_flops)
-    ]
+    sentences = [optimum_sentence(at_runs, index) for index in range(len(at_runs.compute_flops))]
     budget = at_runs.compute_flops[-1]
     saved, halved = prices_nats(found.text, budget)
     return {
@@ -221,20 +207,17 @@ def optimum_in_numbers(found: Curve) -> dict[str, str]:
 
 def prices_nats(text: str, compute_flops: float) -> tuple[np.ndarray, np.ndarray]:
     """Quantiles (.05, .5, .95) of what it costs to be dense, and to hold half the best E/K; nats."""
-    family, model = Family(), posterior(text)
-    found, widths = answer(text), _widths(text)
-    top = float(live.doublings(found.sparsity_top))
-    doublings = np.linspace(0, top, 8 * round(top) + 1)
-    sparsity, width = (part.ravel() for part in np.meshgrid(1 - 2.0**-doublings, widths, indexing="ij"))
-    counts = family.counts_at(width, sparsity)
-    loss = model.predict(counts.params, compute_flops / counts.flops_per_token, sparsity)
-    best_by_sparsity = loss.reshape(len(loss), len(doublings), len(widths)).min(axis=2)
-    at = best_by_sparsity.argmin(axis=1)
-    rows = np.arange(len(loss))
-    lowest = best_by_sparsity[rows, at]
-    half = best_by_sparsity[rows, np.maximum(0, at - 8)]
+    from moebook.optimum import optimum
+
+    found = optimum(posterior(text), compute_flops=compute_flops)
+    at = live.doublings(found.sparsity_grid)
+    half = np.maximum(live.doublings(found.sparsity_star) - 1, 0)
+    loss_at_half = np.array(
+        [np.interp(x, at, line) for x, line in zip(half, found.loss_profile_nats, strict=True)]
+    )
     levels = [0.05, 0.5, 0.95]
-    return np.quantile(best_by_sparsity[:, 0] - lowest, levels), np.quantile(half - lowest, levels)
+    dense = found.loss_profile_nats[:, 0] - found.loss_star_nats
+    return np.quantile(dense, levels), np.quantile(loss_at_half - found.loss_star_nats, levels)
 
 
 def fixed_size_table(found: Curve) -> page.Html:
@@ -271,6 +254,59 @@ def middle_budget() -> float:
     return budgets[len(budgets) // 2]
 
 
-def claims_in_words(probabilities: Mapping[str, float]) -> dict[str, str]:
-    """Each probability in words."""
-    return {name: likelihood(value) for name, value in probabilities.items()}
+@cache
+def claim_probabilities(text: str) -> list[Claim]:
+    """The paper's claims, judged over the budgets that were run."""
+    from moebook.optimum import claims
+
+    return claims(posterior(text), fitted_budgets(text))
+
+
+def claim_table(by_text: Mapping[str, list[Claim]]) -> page.Html:
+    """Each claim with its probability for every text, in numbers and words."""
+    import pandas as pd
+
+    first = next(iter(by_text.values()))
+    frame = pd.DataFrame({"": [c.name for c in first], "claim": [c.statement for c in first]})
+    for text, found in by_text.items():
+        frame[text_title(text)] = [f"{percent(c.probability)}: {likelihood(c.probability)}" for c in found]
+    return page.table(frame, "The paper's claims for our models", wrap=("claim",))
+
+
+def claim_figure(text: str) -> page.Html:
+    """The probabilities of one text's claims."""
+    found = {c.name: c.probability for c in claim_probabilities(text)}
+    return page.show(
+        figures.claims(found),
+        "Posterior probability of each of the paper's claims.",
+        f"{text_title(text)}: the posterior probability of each claim.",
+    )
+
+
+def claim_notes(text: str) -> str:
+    """What must be known to read the probabilities: how many comparisons end at the edge of the runs."""
+    found = claim_probabilities(text)
+    edge = max(found, key=lambda claim: claim.edge)
+    sixth = next(claim for claim in found if claim.name == "H6")
+    parts = [f"{what} in {percent(share)} of the draws" for what, share in sixth.detail.items()]
+    return (
+        "All are judged inside the range of the runs. Where a best size or sparsity is the end of "
+        "that range, a "
+        f"comparison is censored; that is so in up to {percent(edge.edge)} of the cells ({edge.name}).\n\n"
+        "H6 is the claim on which the paper's own text disagrees with itself. Size by size, the best "
+        "sparsity "
+        f"behaves thus from the smallest budget to the largest: {'; '.join(parts)}."
+    )
+
+
+def spread_figure(found: Curve) -> page.Html:
+    """Median and intervals of S* against the budget."""
+    figure = figures.sparsity_by_budget(
+        list(found.compute_flops), found.sparsity_star, found.fitted, found.sparsity_top
+    )
+    return page.show(
+        figure,
+        "Median and intervals of the optimal sparsity against training compute.",
+        f"{text_title(found.text)}: posterior of the optimal sparsity. In the shaded part there are no runs: "
+        "there the law speaks alone.",
+    )

@@ -1,0 +1,85 @@
+"""The sentences of the answer follow the draws, and say what is not known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from moebook.book.contents import answers
+from moebook.book.contents.answers import Curve, headline, optimum_sentence, trend_sentence
+
+
+def made_curve(star: np.ndarray, verdict: str = "identified", top: float = 31 / 32) -> Curve:
+    """Two budgets; star: [draws, 2]."""
+    ones = np.ones_like(star)
+    grid = 1 - 2.0 ** -np.linspace(0, 5, 21)
+    return Curve(
+        text="english", identity="f" * 64, compute_flops=np.array([1e11, 1e12]), sparsity_star=star,
+        params_star=3e5 * ones, params_active_star=5e4 * ones, tokens_star=2e6 * ones,
+        verdicts=(verdict, verdict), fitted=(1e11, 1e12), sparsity_grid=np.append(grid[:-1], top),
+        loss_nats={name: np.ones((2, 21)) for name in ("low", "middle", "high")},
+    )  # fmt: skip
+
+
+def draws(first: float, last: float, spread: float = 0.02) -> np.ndarray:
+    noise = np.random.default_rng(1).normal(0, spread, (500, 2))
+    return np.clip(np.array([first, last]) + noise, 0, 31 / 32)
+
+
+def test_an_identified_optimum_is_given_with_its_interval_and_in_experts():
+    found = made_curve(draws(0.7, 0.8))
+    low, high = np.quantile(found.sparsity_star[:, 1], [0.05, 0.95])
+    sentence = optimum_sentence(found, 1)
+    assert sentence.startswith("at 10¹² FLOPs, the best sparsity is 0.80, ")
+    assert f"between {low:.2f} and {high:.2f}" in sentence
+    assert f"{1 / (1 - low):.0f} to {1 / (1 - high):.0f} experts" in sentence
+
+
+def test_an_optimum_at_the_edge_is_a_lower_bound_and_never_a_value():
+    star = np.where(np.arange(1000)[:, None] % 4 == 0, 0.9, 31 / 32) * np.ones((1, 2))
+    sentence = optimum_sentence(made_curve(star, "not identified: 75 % of the mass lies at the edge"), 1)
+    assert "at least 0.900 with 95 % probability" in sentence
+    assert (
+        "not identified: 75% of the posterior lies at the largest sparsity that was trained, 31/32"
+        in sentence
+    )
+    assert "the best sparsity is 0.9" not in sentence
+
+
+def test_an_optimum_that_the_prior_decides_says_so():
+    sentence = optimum_sentence(made_curve(draws(0.5, 0.5), "not identified: the prior decides"), 0)
+    assert "not identified: the prior decides" in sentence and "median 0.50" in sentence
+
+
+def test_mass_on_the_dense_model_is_said():
+    star = np.where(np.arange(1000)[:, None] % 4 == 0, 0.0, 0.5) * np.ones((1, 2))
+    assert "With 25% probability, dense is best" in optimum_sentence(made_curve(star), 0)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "words"),
+    [
+        (0.5, 0.8, "It rises from 10¹¹ to 10¹² FLOPs in over 99 %"),
+        (0.8, 0.5, "It falls"),
+        (0.7, 0.7, "is open"),
+    ],
+)
+def test_the_trend_is_a_share_of_the_draws(first, last, words):
+    assert words in trend_sentence(made_curve(draws(first, last)))
+
+
+def test_draws_that_are_tied_neither_rise_nor_fall():
+    star = np.full((100, 2), 31 / 32)
+    assert "rises in under 1 % of the draws, falls in under 1 %" in trend_sentence(made_curve(star))
+
+
+def test_the_headline_changes_with_the_draws():
+    one, other = headline([made_curve(draws(0.5, 0.8))]), headline([made_curve(draws(0.5, 0.85))])
+    assert "**English text:** at 10¹² FLOPs, the best sparsity is 0.80" in one
+    assert "the best sparsity is 0.85" in other
+
+
+def test_the_answer_table_has_a_row_a_budget_and_text():
+    text = answers.answer_table([made_curve(draws(0.5, 0.8)), made_curve(draws(0.6, 0.7))])
+    assert text.count("<tr>") == 1 + 4
+    assert "300 k" in text and "50 k" in text and "2 M" in text
