@@ -15,6 +15,7 @@ import moebook.bayes._environment  # noqa: F401  first: it must precede PyTensor
 from moebook.bayes.gates import FailedPosterior, Gate, require_passed
 from moebook.bayes.posterior import Posterior, read_summary
 from moebook.bayes.priors import Priors
+from moebook.bayes.request import Request, Sampler, request
 
 
 def fit(*args: Any, **kwargs: Any) -> Posterior:
@@ -24,4 +25,15 @@ def fit(*args: Any, **kwargs: Any) -> Posterior:
     return run(*args, **kwargs)
 
 
-__all__ = ["FailedPosterior", "Gate", "Posterior", "Priors", "fit", "read_summary", "require_passed"]
+__all__ = [
+    "FailedPosterior",
+    "Gate",
+    "Posterior",
+    "Priors",
+    "Request",
+    "Sampler",
+    "fit",
+    "read_summary",
+    "request",
+    "require_passed",
+]

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,36 +21,15 @@ from threadpoolctl import threadpool_limits
 
 from moebook import laws
 from moebook.bayes import checks, gates
-from moebook.bayes.data import LOSS, Rows, read_table, take_rows
+from moebook.bayes.data import LOSS
 from moebook.bayes.discrepancy import Basis, axis, fitted_basis
-from moebook.bayes.identity import identity, ingredients
 from moebook.bayes.model import build
 from moebook.bayes.posterior import Posterior
 from moebook.bayes.priors import Priors
-from moebook.errors import InputError
+from moebook.bayes.request import Request, Sampler, request
 
 SCALES = ("discrepancy_scale", "noise_scale", "tail")
 IDENTIFIED_FROM = 0.5  # a quantity is identified where the data at least halve the prior's spread
-
-
-@dataclass(frozen=True)
-class Sampler:
-    """Settings of nutpie. `stored` draws of each chain are kept, evenly spaced, as float32."""
-
-    chains: int = 4
-    draws: int = 2000
-    tune: int = 1000
-    target_accept: float = 0.95
-    stored: int = 500
-    prior_draws: int = 2000
-
-    def __post_init__(self) -> None:
-        for name in ("chains", "draws", "tune", "stored", "prior_draws"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise InputError(f"sampler: {name}: {value!r}: must be a whole number of at least 1")
-        if self.chains < 2:
-            raise InputError(f"sampler: chains: {self.chains}: at least 2, so that they can be compared")
 
 
 def fit(
@@ -59,9 +38,9 @@ def fit(
     *,
     columns: Mapping[str, str] | None = None,
     seed: int = 0,
-    chains: int = 4,
-    draws: int = 2000,
-    tune: int = 1000,
+    chains: int | None = None,
+    draws: int | None = None,
+    tune: int | None = None,
     priors: Priors | None = None,
     sampler: Sampler | None = None,
     source: str = "table",
@@ -72,35 +51,27 @@ def fit(
 
     table: a DataFrame or a file (.csv, .jsonl, .parquet) with a row a run;
     law: a Law or its name; columns: {params, tokens, sparsity or loss: column of the table};
-    sampler: all settings at once, instead of chains, draws, tune; source: what messages call the table;
-    excluded: {reason: count} of runs left out before, kept in the summary; progress: say on stderr what is
-    going on.
+    chains, draws, tune: instead of those of `sampler`; source: what messages call the table;
+    excluded: {reason: count} of runs left out before, kept in the summary;
+    progress: say on standard error what is going on.
 
     A posterior that fails a gate is returned with status `failed`, for `require_passed` to refuse.
     Raises InputError naming source, row, field and value where the table cannot be used.
     """
-    law = laws.get(law) if isinstance(law, str) else law
-    priors = priors or Priors()
-    sampler = sampler or Sampler(chains=chains, draws=draws, tune=tune)
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise InputError(f"seed: {seed!r}: must be a whole number of at least 0")
-    if not isinstance(table, pd.DataFrame):
-        source = str(table)
-        table = read_table(table)
-    rows = take_rows(table, law, columns, source)
-    parts = ingredients(rows.sha256(), law, priors, sampler, int(seed))
+    given = {"chains": chains, "draws": draws, "tune": tune}
+    sampler = replace(sampler or Sampler(), **{k: v for k, v in given.items() if v is not None})
+    asked = request(table, law, columns=columns, seed=seed, priors=priors, sampler=sampler, source=source)
+    law, rows, priors = asked.law, asked.rows, asked.priors
     values = rows.ordered(law)
     units = law.units(*values)
     basis = fitted_basis(law.columns, values, priors.pairs, priors.length_median, priors.length_spread)
     model = build(law, values, rows.loss_nats, units, basis, priors)
     with _say(progress, f"compiling {law.name} for {len(rows)} runs"):
         compiled = nutpie.compile_pymc_model(model)
-    trace = _sample(compiled, sampler, int(seed), progress)
+    trace = _sample(compiled, sampler, asked.seed, progress)
     with _say(progress, "prior draws, gates and checks"):
-        prior = _draw_prior(model, law, sampler, int(seed))
-        return _assemble(
-            trace, prior, law, rows, units, basis, sampler, int(seed), parts, dict(excluded or {})
-        )
+        prior = _draw_prior(model, law, sampler, asked.seed)
+        return _assemble(trace, prior, asked, units, basis, dict(excluded or {}))
 
 
 def _sample(compiled: Any, sampler: Sampler, seed: int, progress: bool) -> az.InferenceData:
@@ -134,16 +105,13 @@ def _draw_prior(model: pm.Model, law: laws.Law, sampler: Sampler, seed: int) -> 
 def _assemble(
     trace: az.InferenceData,
     prior: xr.Dataset,
-    law: laws.Law,
-    rows: Rows,
+    asked: Request,
     units: dict[str, float],
     basis: Basis,
-    sampler: Sampler,
-    seed: int,
-    parts: dict[str, Any],
     excluded: dict[str, int],
 ) -> Posterior:
     """Judge the whole trace, thin it, and describe it."""
+    law, rows, sampler, seed = asked.law, asked.rows, asked.sampler, asked.seed
     scalars = [*law.totals, *SCALES]
     full = {name: trace.posterior[name].values for name in scalars}
     weights = trace.posterior["discrepancy_weights"]
@@ -168,8 +136,8 @@ def _assemble(
     summary = {
         "format": 1,
         "law": law.name,
-        "identity": identity(parts),
-        "ingredients": parts,
+        "identity": asked.identity,
+        "ingredients": asked.ingredients,
         "status": "passed" if all(gate.passed for gate in judged) else "failed",
         "gates": [asdict(gate) for gate in judged],
         "rows": len(rows),

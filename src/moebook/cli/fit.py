@@ -1,7 +1,165 @@
-"""The verb `fit`."""
+"""The verb `fit`: a table of runs in, a stored posterior out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    import pandas
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb `fit`."""
+    app.command("fit")(fit)
+
+
+def fit(
+    table: Annotated[Path, typer.Argument(help="A .csv, .jsonl or .parquet file, or a folder of records.")],
+    law: Annotated[str, typer.Option(help="The law to fit: abnar or chinchilla.")] = "abnar",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for posterior.nc and summary.json; needed.")
+    ] = None,
+    columns: Annotated[
+        str, typer.Option(help="Names in your table, as in params=N,tokens=D,sparsity=S,loss=loss.")
+    ] = "",
+    text: Annotated[str, typer.Option(help="With a folder of records: only runs on this text.")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Decides every draw.")] = 0,
+    force: Annotated[bool, typer.Option(help="Replace a different posterior in --out.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Fit a scaling law to runs, yours or the stored ones, and keep the posterior.
+
+    Example: moebook fit runs.csv --law chinchilla --columns params=N,tokens=D,loss=loss --out my-fit
+
+    Exit code 1 where the posterior failed a gate: it is stored as failed, and answers nothing.
+    """
+    from moebook.errors import InputError
+
+    if out is None:
+        raise InputError("fit: --out: missing: the folder for the posterior")
+    names = parse_columns(columns)
+    from moebook import bayes, laws
+
+    chosen = laws.get(law)
+    rows, source, excluded = read(table, text)
+    expected = bayes.request(rows, chosen, columns=names, seed=seed, source=source).identity
+    refuse_other(out, expected, force)
+    posterior = bayes.fit(
+        rows, chosen, columns=names, seed=seed, source=source, excluded=excluded, progress=True
+    )
+    posterior.save(out)
+    if as_json:
+        typer.echo(json.dumps(posterior.summary, allow_nan=False))
+    else:
+        show(posterior.summary, out)
+    if not posterior.passed:
+        raise typer.Exit(1)
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """`params=N,loss=L` as a dict; InputError where it is not of this form."""
+    from moebook.errors import InputError
+
+    names: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        field, equals, column = (piece.strip() for piece in part.partition("="))
+        if not (field and equals and column):
+            raise InputError(f"--columns: {part}: must look like params=N")
+        if field in names:
+            raise InputError(f"--columns: {field}: given twice")
+        names[field] = column
+    return names
+
+
+def read(table: Path, text: str) -> tuple[pandas.DataFrame, str, dict[str, int]]:
+    """(rows, what messages call them, {status: count} of records without a loss)."""
+    from moebook.bayes.data import read_table
+    from moebook.errors import InputError
+
+    if not table.is_dir():
+        if text:
+            raise InputError(f"fit: --text: {text}: only a folder of records has texts; {table} is a file")
+        return read_table(table), str(table), {}
+    from moebook.runs.table import load_table
+
+    every = load_table(table)
+    rows = every[every["text"] == text] if text else every
+    texts = sorted(set(every["text"]))
+    if rows.empty:
+        raise InputError(f"{table}: text: {text or 'any'}: no runs; there are {', '.join(texts) or 'none'}")
+    if len(set(rows["text"])) > 1:
+        raise InputError(f"{table}: text: {', '.join(texts)}: losses compare within one text; choose by --text")
+    done = rows[rows["status"] == "done"]
+    left_out = rows.loc[rows["status"] != "done", "status"].value_counts()
+    if done.empty:
+        raise InputError(f"{table}: status: no run is done")
+    # Row numbers mean nothing to a reader of records: their keys do.
+    label = f"{table}" + (f" ({text})" if text else "")
+    return done.reset_index(drop=True), label, {str(name): int(count) for name, count in left_out.items()}
+
+
+def refuse_other(out: Path, expected: str, force: bool) -> None:
+    """InputError where `out` holds a posterior of another identity, or other files, unless forced."""
+    from moebook import bayes
+    from moebook.errors import InputError
+
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file, not a folder for a posterior")
+    if force or not out.is_dir() or not any(out.iterdir()):
+        return
+    if not (out / "summary.json").is_file():
+        raise InputError(f"{out}: holds other files; choose a new folder, or --force")
+    stored = bayes.read_summary(out)["identity"]
+    if stored != expected:
+        raise InputError(
+            f"{out}: holds posterior {stored[:12]}, this would be {expected[:12]}; "
+            "choose another --out, or replace it with --force"
+        )
+
+
+def show(summary: dict[str, Any], out: Path) -> None:
+    """The estimates, the gates and the verdict, for people."""
+    from moebook.cite import in_digits
+    from moebook.cli.tables import print_table
+
+    def cells(name: str, e: dict[str, Any]) -> list[str]:
+        numbers = [in_digits(e[q], e[f"mcse_{q}"]) for q in ("q05", "q50", "q95")]
+        return [name, *numbers, f"{e['ess_bulk']:.0f}", "yes" if e["identified"] else "not identified"]
+
+    rows = [cells(name, estimate) for name, estimate in summary["estimates"].items()]
+    print_table(("quantity", "5 %", "median", "95 %", "effective", "by the data"), rows, left=1)
+    gates = [[g["name"], g["demand"], f"{g['value']:.4g}", g["worst"], "passed" if g["passed"] else "FAILED"]
+             for g in summary["gates"]]  # fmt: skip
+    print_table(("gate", "must be", "worst", "at", ""), gates, left=2)
+    check = summary["checks"]["posterior_predictive"]
+    left_out = "".join(f", {count} {status} left out" for status, count in summary["excluded"].items())
+    covered = f"90 % intervals cover {100 * check['coverage']['90']:.0f} % of them"
+    typer.echo(
+        f"{summary['rows']} runs{left_out}; {covered}.\n"
+        f"{summary['law']}: {summary['status']}; identity {summary['identity']}\nstored in {out}"
+    )
+
+
+def default_posterior() -> Path:
+    """The posterior that questions go to unless told otherwise: `english` if stored, else the only one.
+
+    Looked for under MOEBOOK_RUNS, the working folder's `runs`, and the checkout's.
+    """
+    import os
+
+    from moebook.errors import InputError
+
+    named = os.environ.get("MOEBOOK_RUNS")
+    checkout = Path(__file__).resolve().parents[3] / "runs"
+    for runs in [Path(named)] if named else [Path("runs"), checkout]:
+        stored = sorted(path.parent for path in (runs / "posteriors").glob("*/summary.json"))
+        english = [path for path in stored if path.name == "english"]
+        if english or len(stored) == 1:
+            return (english or stored)[0]
+        if stored:
+            raise InputError(f"--posterior: missing: there are {', '.join(str(path) for path in stored)}")
+    raise InputError("--posterior: missing: none is stored under runs/posteriors; `moebook fit` makes one")

@@ -26,7 +26,7 @@ SIZES = 5
 
 @dataclass(frozen=True)
 class Claim:
-    """One hypothesis. probability: share of draws; mcse: its Monte Carlo error; edge: censored share of cells;
+    """One hypothesis. probability: share of draws; mcse: its Monte Carlo error; edge: censored cells, share;
     detail: {what: probability} of its parts."""
 
     name: str
