@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def register(app: typer.Typer) -> None:
@@ -30,6 +35,29 @@ def build(
     Example: moebook book build --out /tmp/book
     """
     from rich.console import Console
+
+    from moebook.book import BookError, project_root
+    from moebook.book import build as build_book
+
+    console = Console(stderr=True)
+    root = project_root()
+    try:
+        with watch_build(console, root) as report:
+            result = build_book(root=root, out=out, report=report)
+    except BookError as error:
+        console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+    if as_json:
+        summary = {"index": str(result.index), "seconds": result.seconds, "cached": result.cached}
+        typer.echo(json.dumps(summary | {"total_seconds": round(result.total_seconds, 1)}))
+    else:
+        console.print(f"built in {result.total_seconds:.0f} s; open")
+        typer.echo(result.index)
+
+
+@contextmanager
+def watch_build(console: Console, root: Path) -> Iterator[Callable[[str, str, float | None], None]]:
+    """What a build does, shown as it goes: the `report` that `moebook.book.build` takes."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -39,18 +67,11 @@ def build(
         TimeElapsedColumn,
     )
 
-    from moebook.book import BookError, chapters, project_root
-    from moebook.book import build as build_book
+    from moebook.book import chapters
 
-    console = Console(stderr=True)
-    root = project_root()
     columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+    )  # fmt: skip
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("checking posteriors", total=len(chapters(root)))
 
@@ -68,15 +89,4 @@ def build(
                 progress.console.print(note, highlight=False)
                 progress.advance(task)
 
-        try:
-            result = build_book(root=root, out=out, report=report)
-        except BookError as error:
-            progress.stop()
-            console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-            raise typer.Exit(1) from error
-    if as_json:
-        summary = {"index": str(result.index), "seconds": result.seconds, "cached": result.cached}
-        typer.echo(json.dumps(summary | {"total_seconds": round(result.total_seconds, 1)}))
-    else:
-        console.print(f"built in {result.total_seconds:.0f} s; open")
-        typer.echo(result.index)
+        yield report

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    import pandas
 
 
 def register(app: typer.Typer) -> None:
@@ -43,9 +40,10 @@ def fit(
         raise InputError("fit: --out: missing: the folder for the posterior")
     names = parse_columns(columns)
     from moebook import bayes, laws
+    from moebook.bayes.stored import read_runs
 
     chosen = laws.get(law)
-    rows, source, excluded = read(table, text)
+    rows, source, excluded = read_runs(table, text)
     expected = bayes.request(rows, chosen, columns=names, seed=seed, source=source).identity
     refuse_other(out, expected, force)
     posterior = bayes.fit(
@@ -73,33 +71,6 @@ def parse_columns(text: str) -> dict[str, str]:
             raise InputError(f"--columns: {field}: given twice")
         names[field] = column
     return names
-
-
-def read(table: Path, text: str) -> tuple[pandas.DataFrame, str, dict[str, int]]:
-    """(rows, what messages call them, {status: count} of records without a loss)."""
-    from moebook.bayes.data import read_table
-    from moebook.errors import InputError
-
-    if not table.is_dir():
-        if text:
-            raise InputError(f"fit: --text: {text}: only a folder of records has texts; {table} is a file")
-        return read_table(table), str(table), {}
-    from moebook.runs.table import load_table
-
-    every = load_table(table)
-    rows = every[every["text"] == text] if text else every
-    texts = sorted(set(every["text"]))
-    if rows.empty:
-        raise InputError(f"{table}: text: {text or 'any'}: no runs; there are {', '.join(texts) or 'none'}")
-    if len(set(rows["text"])) > 1:
-        raise InputError(f"{table}: text: {', '.join(texts)}: losses compare within one text; choose by --text")
-    done = rows[rows["status"] == "done"]
-    left_out = rows.loc[rows["status"] != "done", "status"].value_counts()
-    if done.empty:
-        raise InputError(f"{table}: status: no run is done")
-    # Row numbers mean nothing to a reader of records: their keys do.
-    label = f"{table}" + (f" ({text})" if text else "")
-    return done.reset_index(drop=True), label, {str(name): int(count) for name, count in left_out.items()}
 
 
 def refuse_other(out: Path, expected: str, force: bool) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from moebook.reproduce.compare import Comparison, compare_estimate, compare_run, seed_deviation_nats
+from moebook.reproduce.compare import DIFFERS, Comparison, compare_estimate, compare_run, seed_deviation_nats
 from moebook.runs import Store
 
 STUDY = "quick"
@@ -52,16 +52,16 @@ def refit(root: Path, scratch: Path) -> dict[str, list[Comparison]]:
     """Fit each committed posterior again from the committed run table; its estimates, compared, by name."""
     from moebook.bayes import Posterior, read_summary
     from moebook.bayes.fitting import Sampler, fit
-    from moebook.bayes.store import text_rows
+    from moebook.bayes.stored import read_runs
 
     compared: dict[str, list[Comparison]] = {}
     for folder in sorted(path.parent for path in (root / "runs" / "posteriors").glob("*/summary.json")):
         before = read_summary(folder)
         parts = before["ingredients"]
-        table, excluded = text_rows(root / "runs", folder.name)
+        table, source, excluded = read_runs(root / "runs", folder.name)
         posterior: Posterior = fit(
             table, before["law"], seed=parts["seed"], sampler=Sampler(**parts["sampler"]),
-            source=f"runs/records/{folder.name}", excluded=excluded,
+            source=source, excluded=excluded,
         )  # fmt: skip
         posterior.save(scratch / folder.name)
         compared[folder.name] = compare_posterior(posterior.summary, before)
@@ -72,15 +72,12 @@ def refit(root: Path, scratch: Path) -> dict[str, list[Comparison]]:
 
 def compare_posterior(made: dict[str, Any], before: dict[str, Any]) -> list[Comparison]:
     """Each cited quantile of two summaries of one posterior, compared within its Monte Carlo error."""
-    comparisons = [
-        compare_estimate("data", made["ingredients"]["data"], before["ingredients"]["data"], 0.0, 0.0)
-    ] if made["ingredients"]["data"] == before["ingredients"]["data"] else [
-        Comparison("data", "differs", "the committed posterior was fitted to other rows")
-    ]
+    same_rows = made["ingredients"]["data"] == before["ingredients"]["data"]
+    comparisons = [] if same_rows else [Comparison("rows", DIFFERS, "the committed posterior has other rows")]
     for name, old in before["estimates"].items():
         new = made["estimates"].get(name)
         if new is None:
-            comparisons.append(Comparison(name, "differs", "is not estimated any more"))
+            comparisons.append(Comparison(name, DIFFERS, "is not estimated any more"))
             continue
         for quantile in ("q05", "q50", "q95"):
             error = f"mcse_{quantile}"

@@ -1,0 +1,38 @@
+"""The rows of a fit, from a file or from the stored records of one text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from moebook.bayes.data import read_table
+from moebook.errors import InputError
+from moebook.runs.table import load_table
+
+
+def read_runs(table: Path, text: str) -> tuple[pd.DataFrame, str, dict[str, int]]:
+    """The runs to fit: (rows, what messages call them, {status: count} of records without a loss).
+
+    table: a .csv, .jsonl or .parquet file, or a folder of records, of which those on `text` are taken.
+    Raises InputError naming the file or folder and what is wrong with it.
+    """
+    if not table.is_dir():
+        if text:
+            raise InputError(f"fit: --text: {text}: only a folder of records has texts; {table} is a file")
+        return read_table(table), str(table), {}
+    every = load_table(table)
+    rows = every[every["text"] == text] if text else every
+    texts = sorted(set(every["text"]))
+    if rows.empty:
+        raise InputError(f"{table}: text: {text or 'any'}: no runs; there are {', '.join(texts) or 'none'}")
+    if len(set(rows["text"])) > 1:
+        named = ", ".join(texts)
+        raise InputError(f"{table}: text: {named}: losses compare within one text; choose by --text")
+    done = rows[rows["status"] == "done"]
+    left_out = rows.loc[rows["status"] != "done", "status"].value_counts()
+    if done.empty:
+        raise InputError(f"{table}: status: no run is done")
+    # Row numbers mean nothing to a reader of records: their keys do.
+    label = f"{table}" + (f" ({text})" if text else "")
+    return done.reset_index(drop=True), label, {str(name): int(count) for name, count in left_out.items()}
