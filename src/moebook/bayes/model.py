@@ -20,9 +20,6 @@ from moebook.bayes.priors import Priors
 from moebook.bayes.totals import totals_of
 from moebook.laws import Law
 
-# A basis function whose squared length over the rows is larger than this is seen well by the data.
-WELL_SEEN = 4.0
-
 
 def build(
     law: Law,
@@ -38,27 +35,38 @@ def build(
     loss_nats [rows].
     """
     phi = basis(*columns)
-    length = np.linalg.norm(phi, axis=0)
-    seen = int((length**2 > WELL_SEEN).sum())  # functions are sorted, longest first
-    directions = phi[:, :seen] / length[:seen]
+    observed = np.log(loss_nats)
     with pm.Model(coords={"function": np.arange(phi.shape[1])}) as model:
         totals = totals_of(law, loss_nats, priors)
         curve = pt.log(law(law.from_totals(totals), *law.in_units(units, *columns)))
         tau = pm.LogNormal("discrepancy_scale", np.log(priors.discrepancy_median), priors.discrepancy_spread)
-        # Along directions that the data see, the sum of law and misfit is what is known: sample that sum
-        # (centred); along the others the weight itself (non-centred). The prior of w is the same.
-        of_law = pt.dot(directions.T, curve)
-        summed = pm.Normal("seen_sum", of_law, tau * length[:seen])
-        unseen = pm.Normal("unseen_weights", 0.0, 1.0, shape=phi.shape[1] - seen)
-        weights = pt.concatenate([(summed - of_law) / (tau * length[:seen]), unseen])
-        pm.Deterministic("discrepancy_weights", weights, dims="function")
         sigma = pm.LogNormal("noise_scale", np.log(priors.noise_median), priors.noise_spread)
         tail = pm.Uniform("tail", 0.0, priors.tail_limit)
+        weights = _weights(phi, observed - curve, tau, sigma, tail)
         pm.StudentT(
-            "log_loss",
-            nu=1 / tail,
-            mu=curve + tau * pt.dot(phi, weights),
-            sigma=sigma,
-            observed=np.log(loss_nats),
+            "log_loss", nu=1 / tail, mu=curve + tau * pt.dot(phi, weights), sigma=sigma, observed=observed
         )
     return model
+
+
+def _weights(
+    phi: np.ndarray,
+    residual: pt.TensorVariable,
+    tau: pt.TensorVariable,
+    sigma: pt.TensorVariable,
+    tail: pt.TensorVariable,
+) -> pt.TensorVariable:
+    """w ~ Normal(0, I), sampled as its distance from where the residuals of the law put it.
+
+    Were the noise normal, w_j given all else would be normal with the mean and standard deviation below, one
+    j at a time, since the columns of phi are orthogonal. The distance v in units of these hardly depends on
+    law or scales, whether the data see direction j well or not at all: no funnel at a small tau, none at a
+    large one. dw/dv and the prior of w enter as a potential.
+    """
+    square = (phi**2).sum(axis=0)
+    variance = sigma**2 * (1 + 3 * tail) / (1 + tail)  # that of the normal with the Student-t's information
+    spread = pt.sqrt(variance / (tau**2 * square + variance))
+    v = pm.Normal("discrepancy_distance", 0.0, 1.0, shape=phi.shape[1])
+    w = tau * pt.dot(phi.T, residual) / (tau**2 * square + variance) + spread * v
+    pm.Potential("prior_of_weights", pt.sum((v**2 - w**2) / 2 + pt.log(spread)))
+    return pm.Deterministic("discrepancy_weights", w, dims="function")
