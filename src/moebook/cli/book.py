@@ -70,7 +70,8 @@ def watch_build(console: Console, root: Path) -> Iterator[Callable[[str, str, fl
     from moebook.book import chapters
 
     columns = (
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TimeElapsedColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("checking posteriors", total=len(chapters(root)))

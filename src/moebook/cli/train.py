@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -59,7 +60,8 @@ def train(
         tokens = max(1, round(compute / counts(model).flops_per_token / batch_tokens)) * batch_tokens
     elif tokens % batch_tokens:
         raise InputError(f"train: --tokens: {tokens}: must be a multiple of a batch, {batch_tokens} tokens")
-    spec = TextSpec("folder", folder.resolve().name.lower()) if folder else TextSpec("packages", "packages")
+    name = re.sub("[^a-z0-9_.-]+", "-", folder.resolve().name.lower()).strip("-_.") if folder else "packages"
+    spec = TextSpec("folder" if folder else "packages", name or "text")
     text = load_text(spec, folder=folder)
 
     def keep(trained) -> None:

@@ -145,7 +145,8 @@ def _record(trainer: Trainer, config: RunConfig, study: str, reason: str = "") -
         found = held_out_loss(trainer.model, trainer.text, config.recipe.precision)
         last = progress.losses_nats[-max(1, config.steps // 20):]
         measures |= {
-            "loss_nats": found.loss_nats, "loss_stderr_nats": found.stderr_nats if math.isfinite(found.stderr_nats) else None,
+            "loss_nats": found.loss_nats,
+            "loss_stderr_nats": found.stderr_nats if math.isfinite(found.stderr_nats) else None,
             "bits_per_byte": found.bits, "heldout_tokens": found.tokens,
             "heldout_documents": found.documents, "train_loss_nats": sum(last) / len(last),
             "balance_loss": found.balance_loss,

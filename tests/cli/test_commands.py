@@ -1,0 +1,87 @@
+"""The commands as a shell sees them: exit codes, one-line errors, nothing written."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from moebook.cli import VERBS
+
+
+def moebook(*words, **more):
+    return subprocess.run([sys.executable, "-m", "moebook", *words], capture_output=True, text=True, **more)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder of text, and one too short to train on."""
+    root = tmp_path_factory.mktemp("texts")
+    (root / "plain").mkdir()
+    rows = (json.dumps({"text": " ".join(str(n * n) for n in range(i, i + 50))}) for i in range(200))
+    (root / "plain" / "squares.jsonl").write_text("\n".join(rows))
+    (root / "short").mkdir()
+    (root / "short" / "a.txt").write_text("a few words")
+    (root / "short" / "b.txt").write_text("a few more")
+    return root
+
+
+def test_help_lists_every_verb_and_loads_no_heavy_library():
+    done = moebook("--help")
+    assert done.returncode == 0
+    assert all(f" {verb} " in done.stdout for verb in VERBS)
+    heavy = "import sys, moebook.cli; print({'torch', 'pymc', 'pandas', 'arviz'} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True)
+    assert loaded.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_teaches_with_an_example(verb):
+    done = moebook(verb, "--help")
+    assert done.returncode == 0
+    grouped = "Commands" in done.stdout
+    assert grouped or "Example: moebook " in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("words, message", [
+    (["--sparsity", "0.5", "--active", "2"], "--compute, --tokens: give one of the two"),
+    (["--compute", "-1"], "--compute: -1.0: must be a positive number"),
+    (["--compute", "nan"], "--compute: nan: must be a positive number"),
+    (["--tokens", "100"], "--tokens: 100: must be a multiple of a batch, 512 tokens"),
+    (["--sparsity", "0.3", "--compute", "1e9"], "sparsity: 0.3"),
+    (["--sparsity", "1", "--compute", "1e9"], "sparsity: 1.0: must lie in [0, 1)"),
+    (["--width", "15", "--compute", "1e9"], "width: 15"),
+    (["--compute", "1e9", "--learning-rate", "0"], "learning_rate: 0.0: must be positive"),
+    (["--compute", "1e9", "--folder", "missing"], "missing"),
+])  # fmt: skip
+def test_train_refuses_bad_input_in_one_line_and_writes_nothing(words, message, tmp_path):
+    done = moebook("train", *words, "--out", "out", cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_corpus_shorter_than_one_batch_is_refused(folder, tmp_path):
+    words = ["train", "--compute", "1e9", "--folder", str(folder / "short"), "--out", "out"]
+    done = moebook(*words, cwd=tmp_path)
+    assert done.returncode == 2 and "shorter than one batch" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_train_ends_with_a_record_and_a_model(folder, tmp_path):
+    words = ["train", "--width", "16", "--tokens", "20480", "--folder", str(folder / "plain"), "--out", "out"]
+    done = moebook(*words, "--sparsity", "0.75", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["status"] == "done" and record["measures"]["sparsity"] == 0.75
+    assert json.loads((tmp_path / "out" / "record.json").read_text()) == record
+    assert (tmp_path / "out" / "model.safetensors").stat().st_size > 4 * record["measures"]["params"]
+    assert str(tmp_path) not in (tmp_path / "out" / "record.json").read_text()
+
+
+def test_a_diverging_run_is_said_to_diverge_with_its_step(folder, tmp_path):
+    words = ["train", "--width", "16", "--tokens", "20480", "--folder", str(folder / "plain"), "--out", "out"]
+    done = moebook(*words, "--learning-rate", "1e30", cwd=tmp_path)
+    assert done.returncode == 1 and "diverged" in done.stderr and "at step" in done.stderr
+    assert json.loads((tmp_path / "out" / "record.json").read_text())["status"] == "diverged"
+    assert not (tmp_path / "out" / "model.safetensors").exists()
