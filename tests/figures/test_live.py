@@ -44,16 +44,16 @@ def test_it_is_small_and_loads_nothing():
 
 def test_the_table_holds_the_quantiles_of_all_draws():
     rows = live.posterior_table(BUDGETS, draws(), 31 / 32)
-    assert list(rows["median S*"]) == [live.sparsity_decimal(value) for value in np.median(draws(), axis=0)]
-    assert rows["90 % interval"][0] == " to ".join(
-        live.sparsity_decimal(value) for value in np.quantile(draws()[:, 0], [0.05, 0.95])
-    )
+    medians = np.median(draws(), axis=0)
+    assert np.allclose(rows["median S*"].astype(float), medians, atol=0.005)
+    low, high = (float(end) for end in rows["90 % interval"][0].split(" to "))
+    assert np.allclose([low, high], np.quantile(draws()[:, 0], [0.05, 0.95]), atol=0.005)
 
 
 def test_mass_at_the_edges_is_counted():
     star = np.array([[0.0], [0.0], [0.5], [31 / 32]])
     rows = live.posterior_table([1e10], star, 31 / 32)
-    assert rows["draws at S = 0"][0] == "50%" and rows["draws at S = 31/32"][0] == "25%"
+    assert rows["draws at S = 0"][0] == "50 %" and rows["draws at S = 31/32"][0] == "25 %"
 
 
 @pytest.mark.parametrize(
@@ -92,8 +92,7 @@ def test_in_a_browser_without_network_the_slider_moves_the_numbers(chromium, tmp
         return chromium.evaluate("[...document.querySelectorAll('output')].map(o => o.textContent)")
 
     before = said()
-    middle = live.sparsity_decimal(float(np.median(draws()[:, 1])))
-    assert f"S* = {middle}," in before[0], "starts at the largest budget with runs"
+    assert before[0].startswith("C = 10¹¹ FLOPs"), "starts at the largest budget with runs"
     assert "extrapolation" not in before[0]
     chromium.evaluate("document.querySelector('.mb-live input').focus()")
     for kind in ("keyDown", "keyUp"):

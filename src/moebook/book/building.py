@@ -25,7 +25,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_
 KEPT_CACHES = 3
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _TROUBLE = re.compile(r"\b(WARNING|ERROR|CRITICAL):|^Extension error|^Exception occurred|Error:\s")
-_RAISED = re.compile(r"\w*(Error|Exception|Exit)\b(?!.*occurred)")
+_RAISED = re.compile(r"^(\S.*)\n\s*\[mystnb\.exec\]", re.MULTILINE)
 _EXECUTING = re.compile(r"([^/\s]+)\.md: Executing notebook")
 _EXECUTED = re.compile(r"([^/\s]+)\.md: Executed notebook in ([\d.]+) seconds")
 _CACHED = re.compile(r"([^/\s]+)\.md: Using cached")
@@ -127,7 +127,7 @@ def build(
                 process.terminate()
                 process.wait()
     if code != 0 or trouble or not result.index.is_file():
-        raise BookError(f"{_in_one_line(trouble, code)} (whole output: {log_path})")
+        raise BookError(f"{_in_one_line(trouble, code, log_path.read_text())} (whole output: {log_path})")
     result.total_seconds = time.monotonic() - started
     return result
 
@@ -165,12 +165,12 @@ def _read_line(line: str, result: BookResult, trouble: list[str], report: Report
         report("trouble", line, None)
 
 
-def _in_one_line(trouble: list[str], code: int) -> str:
-    """The first warning; for a cell that raised, with the exception."""
+def _in_one_line(trouble: list[str], code: int, log: str) -> str:
+    """The first warning; for a cell that raised, with the last line of its traceback."""
     if not trouble:
         return f"jupyter-book ended with code {code}"
-    raised = [line for line in trouble if _RAISED.match(line)]
-    return f"{trouble[0]}: {raised[0]}" if "CellExecutionError" in trouble[0] and raised else trouble[0]
+    raised = _RAISED.search(log)
+    return f"{trouble[0]}: {raised[1]}" if raised and "CellExecutionError" in trouble[0] else trouble[0]
 
 
 def _cache(root: Path, runs: Path) -> Path:

@@ -14,15 +14,6 @@ def say(values: Mapping[str, str | int]) -> None:
         glue(name, str(value), display=False)
 
 
-def percent(share: float) -> str:
-    """A probability as people read it, no finer than a few thousand draws tell: 91 %, under 1 %."""
-    if share < 0.01:
-        return "under 1 %"
-    if share > 0.99:
-        return "over 99 %"
-    return f"{100 * share:.0f} %"
-
-
 def likelihood(share: float) -> str:
     """A probability in words."""
     if share >= 0.95:

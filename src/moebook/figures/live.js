@@ -4,7 +4,7 @@
   "use strict";
   if (window.moebookLive) { window.moebookLive(); return; }
   const SVG = "http://www.w3.org/2000/svg";
-  const W = 560, H = 250, LEFT = 52, RIGHT = 14, TOP = 16, BOTTOM = 46;
+  const W = 560, H = 280, LEFT = 58, RIGHT = 30, TOP = 46, BOTTOM = 50;
 
   const node = (parent, name, attributes, text) => {
     const made = document.createElementNS(SVG, name);
@@ -30,7 +30,7 @@
       node(svg, "text", { x: x(k), y: H - BOTTOM + 19, "text-anchor": "middle" }, fractionText(k));
     }
     node(svg, "text", { x: (LEFT + W - RIGHT) / 2, y: H - 8, "text-anchor": "middle" }, "sparsity S = (E − K)/E");
-    node(svg, "text", { transform: `translate(14 ${(TOP + H - BOTTOM) / 2}) rotate(-90)`, "text-anchor": "middle" }, yLabel);
+    node(svg, "text", { x: 4, y: 16 }, yLabel);
     return x;
   };
 
@@ -42,14 +42,14 @@
       const x = frame(svg, "share of draws", data.top);
       const bins = Math.round(data.top * 6), shares = new Array(bins).fill(0);
       for (const value of draws) shares[Math.min(bins - 1, Math.floor(value / data.top * bins))] += 1 / draws.length;
-      const most = Math.max(...shares, 0.2), y = (share) => H - BOTTOM - (H - BOTTOM - TOP - 18) * share / most;
+      const most = Math.max(...shares, 0.2), y = (share) => H - BOTTOM - (H - BOTTOM - TOP - 6) * share / most;
       for (let tick = 0; tick <= most + 1e-9; tick += most > 0.5 ? 0.25 : 0.1) {
         node(svg, "line", { class: "grid", x1: LEFT, x2: W - RIGHT, y1: y(tick), y2: y(tick) });
         node(svg, "text", { x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end" }, `${Math.round(tick * 100)} %`);
       }
       shares.forEach((share, i) => node(svg, "rect", {
         class: "bar", x: x(i / 6) + 1, width: x(1 / 6) - x(0) - 2, y: y(share), height: H - BOTTOM - y(share) }));
-      const line = TOP;
+      const line = TOP - 12;
       node(svg, "line", { class: "wide", x1: x(low), x2: x(high), y1: line, y2: line });
       node(svg, "line", { class: "narrow", x1: x(lower), x2: x(upper), y1: line, y2: line });
       node(svg, "circle", { class: "median", cx: x(middle), cy: line, r: 5.5 });

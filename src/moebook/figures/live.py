@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from moebook.figures.page import Html, table
-from moebook.figures.style import flops_text, sparsity_text
+from moebook.figures.style import flops_text, percent, sparsity_decimals, sparsity_text
 
 if TYPE_CHECKING:
     import pandas
@@ -110,7 +110,7 @@ def posterior_table(
     import pandas as pd
 
     quantiles = np.quantile(sparsity_star, QUANTILES, axis=0)
-    text = np.vectorize(sparsity_decimal)(quantiles)
+    text = np.array([sparsity_decimals(*line) for line in quantiles.T]).T
     near_zero, near_top = edge_shares(sparsity_star, sparsity_top)
     return pd.DataFrame(
         {
@@ -118,8 +118,8 @@ def posterior_table(
             "median S*": text[2],
             "50 % interval": [f"{a} to {b}" for a, b in zip(text[1], text[3], strict=True)],
             "90 % interval": [f"{a} to {b}" for a, b in zip(text[0], text[4], strict=True)],
-            "draws at S = 0": [f"{share:.0%}" for share in near_zero],
-            f"draws at S = {sparsity_text(sparsity_top)}": [f"{share:.0%}" for share in near_top],
+            "draws at S = 0": [percent(share) for share in near_zero],
+            f"draws at S = {sparsity_text(sparsity_top)}": [percent(share) for share in near_top],
         }
     )
 
@@ -128,18 +128,20 @@ def posterior_in_words(
     compute_flops: float, sparsity_star: np.ndarray, fitted: tuple[float, float], sparsity_top: float
 ) -> str:
     """What the live posterior says at one budget; sparsity_star: [draws]."""
-    low, _, middle, _, high = np.quantile(sparsity_star, QUANTILES)
+    experts = 1 / (1 - np.median(sparsity_star))
+    low, _, middle, _, high = sparsity_decimals(*np.quantile(sparsity_star, QUANTILES))
     near_zero, near_top = edge_shares(sparsity_star, sparsity_top)
-    experts = 1 / (1 - middle)
     text = (
-        f"C = {flops_text(compute_flops)} FLOPs: S* = {sparsity_decimal(middle)}, 90 % interval "
-        f"{sparsity_decimal(low)} to {sparsity_decimal(high)} (median: "
+        f"C = {flops_text(compute_flops)} FLOPs: S* = {middle}, 90 % interval "
+        f"{low} to {high} (median: "
         f"{experts:.{1 if experts < 9.95 else 0}f} experts for each active one)."
     )
     if near_top >= 0.05:
-        text += f" {near_top:.0%} of the draws lie at the largest sparsity tried: the best may lie beyond."
+        text += (
+            f" {percent(near_top)} of the draws lie at the largest sparsity tried: the best may lie beyond."
+        )
     if near_zero >= 0.05:
-        text += f" {near_zero:.0%} of the draws say dense."
+        text += f" {percent(near_zero)} of the draws say dense."
     return text + _beyond(compute_flops, fitted)
 
 
@@ -150,7 +152,7 @@ def loss_in_words(
     best = int(np.argmin(middle_nats))
     return (
         f"C = {flops_text(compute_flops)} FLOPs: lowest median loss {middle_nats[best]:.3f} nats per byte at "
-        f"S = {sparsity_decimal(float(sparsity[best]))}; dense {middle_nats[0]:.3f}, a difference of "
+        f"S = {sparsity_decimals(float(sparsity[best]))[0]}; dense {middle_nats[0]:.3f}, a difference of "
         f"{middle_nats[0] - middle_nats[best]:.3f}." + _beyond(compute_flops, fitted)
     )
 
@@ -166,11 +168,6 @@ def edge_shares(sparsity_star: np.ndarray, sparsity_top: float) -> tuple[np.ndar
     """Shares of the draws (first axis) whose optimum is dense, and at the largest sparsity of the search."""
     at = doublings(sparsity_star)
     return np.mean(at < EDGE, axis=0), np.mean(at > doublings(sparsity_top) - EDGE, axis=0)
-
-
-def sparsity_decimal(sparsity: float) -> str:
-    """Sparsity in decimals, more of them near one, where each decimal doubles E/K several times."""
-    return f"{sparsity:.{2 if sparsity < 0.9 else 3 if sparsity < 0.99 else 4}f}"
 
 
 def thin(draws: np.ndarray, count: int) -> np.ndarray:
@@ -197,7 +194,7 @@ def _figure(data: dict[str, Any], title: str, rows: pandas.DataFrame) -> Html:
         f'<label class="mb-control" hidden><span>Training compute</span>'
         f'<input type="range" min="0" max="{len(budgets) - 1}" step="1" value="{first}" '
         'autocomplete="off"></label>'
-        '<svg viewBox="0 0 560 250" role="img"></svg>'
+        '<svg viewBox="0 0 560 280" role="img"></svg>'
         '<output aria-live="polite"></output>'
         f'<script type="application/json">{payload}</script>'
         f"{table(rows, fold='The same numbers as a table')}"

@@ -103,6 +103,22 @@ def count_text(count: float) -> str:
     return f"{count:.0f}"
 
 
+def percent(share: float) -> str:
+    """A share of draws as people read it, no finer than a few thousand draws tell: 0 %, under 1 %, 91 %."""
+    if 0 < share < 0.01:
+        return "under 1 %"
+    if 0.99 < share < 1:
+        return "over 99 %"
+    return f"{100 * share:.0f} %"
+
+
+def sparsity_decimals(*sparsities: float) -> list[str]:
+    """Sparsities in decimals, all with as many as the largest needs: more of them near one."""
+    largest = max(sparsities)
+    digits = 2 if largest < 0.9 else 3 if largest < 0.99 else 4
+    return [f"{value:.{digits}f}" for value in sparsities]
+
+
 def sparsity_axis(axes: Axes, top: float, axis: str = "x") -> None:
     """Label an axis whose coordinate is log2(1/(1 - S)) (doublings of E/K) with the sparsities themselves."""
     ticks = list(range(int(top + 1e-9) + 1))

@@ -5,7 +5,7 @@ Arrays of optima are [draws, budgets]; sparsities lie in [0, 1), budgets in FLOP
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -15,18 +15,16 @@ import numpy as np
 from moebook.book import profiles
 from moebook.book.contents.runs import run_table, text_title, texts
 from moebook.book.paths import runs_folder
-from moebook.book.say import likelihood, percent
 from moebook.figures import live, page
 from moebook.figures import optimum as figures
-from moebook.figures.style import count_text, flops_text, sparsity_text
+from moebook.figures.style import count_text, flops_text, percent, sparsity_decimals, sparsity_text
 
 if TYPE_CHECKING:
     from moebook.bayes import Posterior
-    from moebook.optimum import Claim
 
-GRID_BUDGETS = 25
+GRID_BUDGETS = 17
 BEYOND = 10.0  # how far past the largest budget the sliders go, marked as extrapolation
-BEYOND_BUDGETS = 8
+BEYOND_BUDGETS = 6
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ def optimum_sentence(found: Curve, index: int) -> str:
     Where the optimum calls itself not identified, the sentence says so, with the reason.
     """
     star, verdict = found.sparsity_star[:, index], found.verdicts[index]
-    low, _, middle, _, high = (live.sparsity_decimal(value) for value in np.quantile(star, live.QUANTILES))
+    low, _, middle, _, high = sparsity_decimals(*np.quantile(star, live.QUANTILES))
     near_zero, near_top = live.edge_shares(star, found.sparsity_top)
     opening = f"at {flops_text(found.compute_flops[index])} FLOPs"
     if verdict == "identified":
@@ -118,11 +116,13 @@ def optimum_sentence(found: Curve, index: int) -> str:
             f"{opening}, the best sparsity is {middle}, and with 90 % probability it lies between {low} and "
             f"{high}: {few:.0f} to {many:.0f} experts held for each one used"
         )
-        return sentence + (f". With {near_zero:.0%} probability, dense is best" if near_zero >= 0.05 else "")
+        return sentence + (
+            f". With {percent(near_zero)} probability, dense is best" if near_zero >= 0.05 else ""
+        )
     if near_top > 0.05:
         return (
             f"{opening}, the best sparsity is at least {low} with 95 % probability. How much more is not "
-            f"identified: {near_top:.0%} of the posterior lies at the largest sparsity that was trained, "
+            f"identified: {percent(near_top)} of the posterior lies at the largest sparsity trained, "
             f"{sparsity_text(found.sparsity_top)}"
         )
     return f"{opening}, the best sparsity is {verdict}. The draws span {low} to {high}, with median {middle}"
@@ -157,6 +157,7 @@ def answer_table(answers: Sequence[Curve]) -> page.Html:
     for found in answers:
         frame = live.posterior_table(list(found.compute_flops), found.sparsity_star, found.sparsity_top)
         frame.insert(0, "text", text_title(found.text))
+        frame = frame.drop(columns=["50 % interval", "draws at S = 0"])
         frame = frame.rename(
             columns=lambda name: (
                 "draws at the top" if name.startswith("draws at S =") and name != "draws at S = 0" else name
@@ -233,13 +234,13 @@ def fixed_size_table(found: Curve) -> page.Html:
         sizes = np.geomspace(part["params"].min(), part["params"].max(), 5)[1:-1]
         for size in sizes:
             at = optimum(posterior(found.text), compute_flops=budget, params=float(size))
-            low, _, middle, _, high = np.quantile(at.sparsity_star, live.QUANTILES)
+            low, _, middle, _, high = sparsity_decimals(*np.quantile(at.sparsity_star, live.QUANTILES))
             rows.append(
                 {
                     "C (FLOPs)": flops_text(budget),
                     "N": count_text(size),
-                    "median S*": live.sparsity_decimal(middle),
-                    "90 % interval": f"{live.sparsity_decimal(low)} to {live.sparsity_decimal(high)}",
+                    "median S*": middle,
+                    "90 % interval": f"{low} to {high}",
                     "verdict": at.verdict,
                 }
             )
@@ -254,51 +255,6 @@ def middle_budget() -> float:
     return budgets[len(budgets) // 2]
 
 
-@cache
-def claim_probabilities(text: str) -> list[Claim]:
-    """The paper's claims, judged over the budgets that were run."""
-    from moebook.optimum import claims
-
-    return claims(posterior(text), fitted_budgets(text))
-
-
-def claim_table(by_text: Mapping[str, list[Claim]]) -> page.Html:
-    """Each claim with its probability for every text, in numbers and words."""
-    import pandas as pd
-
-    first = next(iter(by_text.values()))
-    frame = pd.DataFrame({"": [c.name for c in first], "claim": [c.statement for c in first]})
-    for text, found in by_text.items():
-        frame[text_title(text)] = [f"{percent(c.probability)}: {likelihood(c.probability)}" for c in found]
-    return page.table(frame, "The paper's claims for our models", wrap=("claim",))
-
-
-def claim_figure(text: str) -> page.Html:
-    """The probabilities of one text's claims."""
-    found = {c.name: c.probability for c in claim_probabilities(text)}
-    return page.show(
-        figures.claims(found),
-        "Posterior probability of each of the paper's claims.",
-        f"{text_title(text)}: the posterior probability of each claim.",
-    )
-
-
-def claim_notes(text: str) -> str:
-    """What must be known to read the probabilities: how many comparisons end at the edge of the runs."""
-    found = claim_probabilities(text)
-    edge = max(found, key=lambda claim: claim.edge)
-    sixth = next(claim for claim in found if claim.name == "H6")
-    parts = [f"{what} in {percent(share)} of the draws" for what, share in sixth.detail.items()]
-    return (
-        "All are judged inside the range of the runs. Where a best size or sparsity is the end of "
-        "that range, a "
-        f"comparison is censored; that is so in up to {percent(edge.edge)} of the cells ({edge.name}).\n\n"
-        "H6 is the claim on which the paper's own text disagrees with itself. Size by size, the best "
-        "sparsity "
-        f"behaves thus from the smallest budget to the largest: {'; '.join(parts)}."
-    )
-
-
 def spread_figure(found: Curve) -> page.Html:
     """Median and intervals of S* against the budget."""
     figure = figures.sparsity_by_budget(
@@ -310,3 +266,12 @@ def spread_figure(found: Curve) -> page.Html:
         f"{text_title(found.text)}: posterior of the optimal sparsity. In the shaded part there are no runs: "
         "there the law speaks alone.",
     )
+
+
+def bibtex() -> str:
+    """BibTeX of the answer at the largest budget that was run."""
+    from moebook.cite.estimate import of_optimum
+    from moebook.optimum import optimum
+
+    first = texts()[0]
+    return of_optimum(optimum(posterior(first), compute_flops=fitted_budgets(first)[-1])).bibtex()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from moebook.book.contents.answers import posterior
@@ -140,26 +138,21 @@ def identified(text: str) -> str:
     return " ".join(lines)
 
 
-def estimate_table() -> page.Html:
-    """Posterior of the law's quantities for every text, no finer than the Monte Carlo error."""
+def estimate_table(text: str) -> page.Html:
+    """Posterior of the law's quantities, no finer than the Monte Carlo error, folded away."""
     import pandas as pd
 
+    from moebook.cite import in_digits
+
+    estimates = posterior(text).summary["estimates"]
     rows = []
-    for text in texts():
-        for name, estimate in posterior(text).summary["estimates"].items():
-            if name in MEANING:
-                rows.append({"text": text_title(text), "quantity": MEANING[name]} | _digits(estimate))
-    return page.table(pd.DataFrame(rows), "The law's quantities: median and 90 % interval")
-
-
-def _digits(estimate: dict[str, Any]) -> dict[str, str]:
-    """Median and interval with the digits that their Monte Carlo errors support."""
-    shown = {}
-    for title, quantile in (("5 %", "q05"), ("median", "q50"), ("95 %", "q95")):
-        error = max(estimate[f"mcse_{quantile}"], 1e-12)
-        digits = min(6, max(0, int(np.ceil(-np.log10(2 * error)))))
-        shown[title] = f"{estimate[quantile]:.{digits}f}"
-    return shown | {"identified": "yes" if estimate["identified"] else "no"}
+    for name, meaning in MEANING.items():
+        if name in estimates:
+            e = estimates[name]
+            numbers = {q: in_digits(e[q], e[f"mcse_{q}"]) for q in ("q05", "q50", "q95")}
+            rows.append({"quantity": meaning} | numbers | {"identified": "yes" if e["identified"] else "no"})
+    frame = pd.DataFrame(rows).rename(columns={"q05": "5 %", "q50": "median", "q95": "95 %"})
+    return page.table(frame, fold=f"{text_title(text)}: the law's quantities, median and 90 % interval")
 
 
 def _symbol(name: str) -> str:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from moebook.book import profiles
 from moebook.book.paths import posterior_folders, runs_folder
-from moebook.book.say import percent, rounded
+from moebook.book.say import rounded
 from moebook.errors import InputError
 from moebook.figures import page
 from moebook.figures import runs as figures
-from moebook.figures.style import count_text, flops_text, sparsity_text
+from moebook.figures.style import count_text, flops_text, percent, sparsity_text
 
 if TYPE_CHECKING:
     import pandas

@@ -9,7 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-SECONDS = 200
+from moebook.book.paths import runs_folder
+
+SECONDS = 540
 
 
 def fresh_folder() -> Path:
@@ -21,7 +23,7 @@ def run(command: str, folder: Path, fails: bool = False) -> str:
     """Run a `moebook ...` command line in a folder and return what it printed, both streams.
 
     fails: whether the command is meant to end with an error. RuntimeError, with the output, if it ends
-    otherwise. The folder's own path is not shown.
+    otherwise. Neither the folder's nor the project's path is shown.
     """
     words = shlex.split(command)
     if words[0] != "moebook":
@@ -30,7 +32,7 @@ def run(command: str, folder: Path, fails: bool = False) -> str:
         [sys.executable, "-m", *words], cwd=folder, text=True, timeout=SECONDS,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | {"COLUMNS": "92", "NO_COLOR": "1"},
     )  # fmt: skip
-    text = done.stdout.replace(f"{folder}/", "").rstrip()
+    text = done.stdout.replace(f"{folder}/", "").replace(f"{runs_folder().parent}/", "").rstrip()
     if (done.returncode != 0) != fails:
         raise RuntimeError(f"{command}: ended with {done.returncode}:\n{text}")
     return text + (f"\n[exit code {done.returncode}]" if fails else "")
