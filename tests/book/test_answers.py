@@ -80,3 +80,11 @@ def test_the_answer_table_has_a_row_a_budget_and_text():
     text = answers.answer_table([made_curve(draws(0.5, 0.8)), made_curve(draws(0.6, 0.7))])
     assert text.count("<tr>") == 1 + 4
     assert "300 k" in text and "50 k" in text and "2 M" in text
+
+
+def test_a_slider_holds_every_budget_that_was_run_and_a_decade_beyond():
+    budgets = answers.slider_budgets([3e10, 1e11, 3e11])
+    assert {3e10, 1e11, 3e11} <= set(budgets) and np.isclose(budgets[-1], 3e12)
+    ratios = np.array(budgets[1:]) / budgets[:-1]
+    assert (ratios > 1).all() and ratios[: budgets.index(3e11)].max() < 1.6
+    assert len(budgets) < 20

@@ -22,9 +22,9 @@ from moebook.figures.style import count_text, flops_text, percent, sparsity_deci
 if TYPE_CHECKING:
     from moebook.bayes import Posterior
 
-GRID_BUDGETS = 17
+STEP = 1.45  # about the ratio of neighbouring budgets of a slider
 BEYOND = 10.0  # how far past the largest budget the sliders go, marked as extrapolation
-BEYOND_BUDGETS = 6
+BEYOND_BUDGETS = 5
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,18 @@ def answer(text: str) -> Curve:
 
 @cache
 def curve(text: str) -> Curve:
-    """The optimum on a fine grid of budgets, from the smallest run to BEYOND times the largest."""
-    budgets = fitted_budgets(text)
-    inside = np.geomspace(budgets[0], budgets[-1], GRID_BUDGETS)
+    """The optimum on a grid of budgets, all that were run among them, up to BEYOND times the largest."""
+    return _optima(text, slider_budgets(fitted_budgets(text)))
+
+
+def slider_budgets(budgets: Sequence[float]) -> list[float]:
+    """Rising budgets: those that were run, even steps between them, and BEYOND_BUDGETS beyond."""
+    grid = [budgets[0]]
+    for low, high in zip(budgets, budgets[1:], strict=False):
+        steps = max(1, round(float(np.log(high / low) / np.log(STEP))))
+        grid += [*np.geomspace(low, high, steps + 1)[1:-1], high]
     beyond = np.geomspace(budgets[-1], BEYOND * budgets[-1], BEYOND_BUDGETS + 1)[1:]
-    return _optima(text, [*inside, *beyond])
+    return [float(budget) for budget in (*grid, *beyond)]
 
 
 def _optima(text: str, budgets: Sequence[float]) -> Curve:
