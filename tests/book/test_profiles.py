@@ -86,7 +86,7 @@ def test_no_done_run_of_a_text_is_named(table):
 
 
 def test_words_for_numbers():
-    assert [percent(p) for p in (0, 0.004, 0.5, 0.999)] == ["0 %", "under 1 %", "50 %", "over 99 %"]
+    assert [percent(p) for p in (0, 0.004, 0.5, 0.999)] == ["under 1 %", "under 1 %", "50 %", "over 99 %"]
     assert rounded(1.23456, 0.004) == "1.235" and rounded(12.3, 20) == "12"
     assert [seconds(s) for s in (4, 400, 9000)] == ["4 s", "7 min", "2.5 h"]
     assert [likelihood(p) for p in (0.99, 0.85, 0.5, 0.1, 0.01)] == [

@@ -104,10 +104,10 @@ def count_text(count: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share of draws as people read it, no finer than a few thousand draws tell: 0 %, under 1 %, 91 %."""
-    if 0 < share < 0.01:
+    """A share of draws as people read it, no finer than a few thousand draws tell: under 1 %, 91 %."""
+    if share < 0.01:
         return "under 1 %"
-    if 0.99 < share < 1:
+    if share > 0.99:
         return "over 99 %"
     return f"{100 * share:.0f} %"
 
