@@ -4,8 +4,8 @@ A stationary Gaussian process is, for any finite set of frequencies drawn from i
 close to sum_j (w_j cos(f_j z) + v_j sin(f_j z)) with standard normal weights (Rahimi and Recht 2007). Here
 
 - the kernel is Matern-5/2, averaged over a log-normal prior of its length scale, so that the basis is fixed;
-- the frequencies are a quasi-random sequence pushed through the quantile functions, so that they depend on
-  no seed;
+- the frequencies are one fixed quasi-random sequence pushed through the quantile functions, so that they
+  depend on no seed;
 - the prior variance is one everywhere, far from the data too: away from them the law is *not* trusted more;
 - the weights are rotated so that the basis functions are uncorrelated over the fitted rows, which lets the
   sampler walk through them with a diagonal metric.
@@ -62,7 +62,7 @@ def frequencies(pairs: int, axes: int, length: float, length_spread: float) -> n
     length: median length scale in standard deviations of the data; length_spread: its spread in logs.
     A Matern-nu spectral density is a multivariate Student-t with 2 nu degrees of freedom.
     """
-    u = stats.qmc.Halton(axes + 2, scramble=False).random(pairs + 1)[1:]
+    u = stats.qmc.Sobol(axes + 2, rng=1).random_base2(int(np.ceil(np.log2(pairs))))[:pairs]
     normal = stats.norm.ppf(u[:, :axes])
     chi = np.sqrt(stats.chi2.ppf(u[:, axes], df=5) / 5)
     lengths = length * np.exp(length_spread * stats.norm.ppf(u[:, axes + 1]))

@@ -42,7 +42,8 @@ def judge(
     diverging, energy [chains, draws].
     R-hat is rank-normalised and split, effective sizes are bulk and tail (Vehtari et al. 2021).
     """
-    rhat = {name: float(az.rhat(draws)) for name, draws in {**quantities, **others}.items()}
+    with np.errstate(invalid="ignore"):  # a chain that stands still has no variance; _gate says so
+        rhat = {name: float(az.rhat(draws)) for name, draws in {**quantities, **others}.items()}
     bulk = {name: float(az.ess(draws, method="bulk")) for name, draws in quantities.items()}
     tail = {name: float(az.ess(draws, method="tail")) for name, draws in quantities.items()}
     efmi = {f"chain {i + 1}": float(value) for i, value in enumerate(az.bfmi(energy))}

@@ -84,5 +84,5 @@ def show(found: Optimum, folder: Path) -> None:
         typer.echo(f"extrapolation: the budget lies {found.extrapolation:.3g} times beyond the fitted runs")
     for name, share in found.outside.items():
         if share > 0.05:
-            typer.echo(f"extrapolation: in {100 * share:.0f} % of the draws {name} are beyond the fitted runs")
+            typer.echo(f"extrapolation: in {100 * share:.0f} % of the draws {name} leave the fitted range")
     typer.echo(f"{found.verdict}\nposterior {folder}, identity {found.identity}")

@@ -68,12 +68,14 @@ class Optimum:
             "width_low": "the smallest fitted width",
             "width_high": "the largest fitted width",
         }
-        for name, what in limits.items():
-            if self.edge.get(name, 0.0) > EDGE_LIMIT:
-                return f"not identified: {100 * self.edge[name]:.0f} % of the mass lies at the edge, {what}"
-        if self.contraction < TAUGHT_FROM:
-            return f"not identified: the prior decides (data narrow it by {100 * self.contraction:.0f} %)"
-        return "identified"
+        reasons = [
+            f"{100 * self.edge[name]:.0f} % of the mass lies at the edge, {what}"
+            for name, what in limits.items()
+            if self.edge.get(name, 0.0) > EDGE_LIMIT
+        ]
+        if not reasons and self.contraction < TAUGHT_FROM:
+            reasons = [f"the prior decides (data narrow it by {100 * self.contraction:.0f} %)"]
+        return f"not identified: {'; '.join(reasons)}" if reasons else "identified"
 
     @property
     def quantities(self) -> dict[str, np.ndarray]:

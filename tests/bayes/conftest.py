@@ -1,0 +1,73 @@
+"""Simulated runs with known coefficients, and fits that the tests share."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from moebook import laws
+from moebook.architecture import Family
+
+CHINCHILLA_COLUMNS = {"params": "N", "tokens": "D", "loss": "loss"}
+
+
+@pytest.fixture(scope="session")
+def noise():
+    """Relative standard deviation of a simulated run."""
+    return 0.006
+
+
+@pytest.fixture(scope="session")
+def abnar_truth():
+    """Coefficients of Eq. 6 that make losses like those of small byte models."""
+    return {
+        "alpha": 0.45, "beta": 0.40, "gamma": 0.25, "lambda": -0.17, "delta": 0.10,
+        "a": 55.0, "b": 118.0, "c": 0.3, "d": 6.0, "e": 0.6,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def abnar_runs(abnar_truth, noise) -> pd.DataFrame:
+    """Runs of Eq. 6 on the family's own members, at four budgets."""
+    rows = []
+    for budget in (3e10, 1e11, 3e11, 1e12):
+        for sparsity in (0.0, 0.5, 0.75, 0.875, 0.9375):
+            for width in (16, 24, 32, 48, 64):
+                counts = Family().counts_at(width, sparsity)
+                rows.append((counts.params, budget / counts.flops_per_token, sparsity))
+    params, tokens, sparsity = np.array(rows).T
+    loss_nats = laws.get("abnar")(abnar_truth, params, tokens, sparsity)
+    loss_nats *= np.exp(noise * np.random.default_rng(3).standard_normal(len(loss_nats)))
+    return pd.DataFrame({"params": params, "tokens": tokens, "sparsity": sparsity, "loss_nats": loss_nats})
+
+
+@pytest.fixture(scope="session")
+def chinchilla_runs(noise) -> pd.DataFrame:
+    """A grid of runs of the published Chinchilla law, under names of somebody else's."""
+    law = laws.get("chinchilla")
+    size, data = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e10, 7), np.geomspace(2e8, 2e11, 7)))
+    spread = np.exp(noise * np.random.default_rng(1).standard_normal(size.size))
+    return pd.DataFrame({"N": size, "D": data, "loss": law(law.published, size, data) * spread})
+
+
+@pytest.fixture(scope="session")
+def abnar_posterior(abnar_runs):
+    """A short fit of the simulated runs of Eq. 6."""
+    from moebook import bayes
+
+    return bayes.fit(abnar_runs, "abnar", draws=1000, tune=700, progress=False)
+
+
+@pytest.fixture(scope="session")
+def chinchilla_posterior(chinchilla_runs):
+    """A short fit of the simulated runs of Chinchilla's law."""
+    from moebook import bayes
+
+    return bayes.fit(
+        chinchilla_runs,
+        "chinchilla",
+        columns=CHINCHILLA_COLUMNS,
+        draws=700,
+        tune=500,
+        excluded={"diverged": 2},
+        progress=False,
+    )
