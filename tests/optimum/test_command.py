@@ -24,9 +24,8 @@ def stored(make, byte_models, tmp_path):
 
 
 def test_json_has_intervals_edges_and_identity(stored, monkeypatch, capsys):
-    code, out, _ = command(
-        monkeypatch, capsys, "optimum", "--compute", "3e11", "--params", "1e5", "--posterior", stored, "--json"
-    )
+    options = ("--compute", "3e11", "--params", "1e5", "--posterior", stored, "--json")
+    code, out, _ = command(monkeypatch, capsys, "optimum", *options)
     found = json.loads(out)
     assert code == 0
     low, high = found["sparsity_star"]["interval_90"]
@@ -41,7 +40,7 @@ def test_the_only_stored_posterior_is_asked(stored, monkeypatch, capsys):
     assert code == 0 and "identity abab" in out and "90 % interval" in out
 
 
-def test_english_is_asked_first_and_other_choices_are_the_users(stored, make, byte_models, monkeypatch, capsys):
+def test_english_is_asked_first_else_the_user_chooses(stored, make, byte_models, monkeypatch, capsys):
     monkeypatch.setenv("MOEBOOK_RUNS", str(stored.parents[1]))
     make([byte_models]).save(stored.parent / "second")
     code, _, err = command(monkeypatch, capsys, "optimum", "--compute", "3e11")

@@ -22,7 +22,7 @@ class Sampler:
     """Settings of nutpie. `stored` draws of each chain are kept, evenly spaced, as float32."""
 
     chains: int = 4
-    draws: int = 1500
+    draws: int = 2000
     tune: int = 1000
     target_accept: float = 0.97
     stored: int = 500

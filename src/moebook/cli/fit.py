@@ -25,6 +25,8 @@ def fit(
     ] = "",
     text: Annotated[str, typer.Option(help="With a folder of records: only runs on this text.")] = "",
     seed: Annotated[int, typer.Option(min=0, help="Decides every draw.")] = 0,
+    draws: Annotated[int, typer.Option(min=1, help="Draws a chain; more, where a gate asks for it.")] = 2000,
+    tune: Annotated[int, typer.Option(min=1, help="Steps a chain takes to tune itself before them.")] = 1000,
     force: Annotated[bool, typer.Option(help="Replace a different posterior in --out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
@@ -44,10 +46,11 @@ def fit(
 
     chosen = laws.get(law)
     rows, source, excluded = read_runs(table, text)
-    expected = bayes.request(rows, chosen, columns=names, seed=seed, source=source).identity
-    refuse_other(out, expected, force)
+    sampler = bayes.Sampler(draws=draws, tune=tune)
+    asked = bayes.request(rows, chosen, columns=names, seed=seed, sampler=sampler, source=source)
+    refuse_other(out, asked.identity, force)
     posterior = bayes.fit(
-        rows, chosen, columns=names, seed=seed, source=source, excluded=excluded, progress=True
+        rows, chosen, columns=names, seed=seed, sampler=sampler, source=source, excluded=excluded
     )
     posterior.save(out)
     if as_json:
