@@ -17,7 +17,7 @@ from moebook.cite import Estimate, decimals, in_digits, of_coefficient
         (2.5, 0.3, "2"),
         (12345.6, 40.0, "12300"),
         (-0.04, 0.3, "0"),
-        (0.5, 0.0, "0.500000"),
+        (0.96875, 0.0, "0.9688"),
         (3.14159e9, 1e6, "3.14e+09"),
     ],
 )
@@ -65,8 +65,10 @@ def test_json_holds_everything():
 
 
 def test_a_coefficient_has_an_identity_of_its_own():
-    one = {"q05": 0.1, "q25": 0.2, "q50": 0.3, "q75": 0.4, "q95": 0.5, "mcse_q50": 0.01, "identified": False}
+    one = {"q05": 0.1, "q25": 0.2, "q50": 0.3, "q75": 0.4, "q95": 0.5, "identified": False}
+    one |= {"mcse_q05": 0.02, "mcse_q50": 0.01, "mcse_q95": 0.02}
     summary = {"law": "abnar", "identity": "56" * 32, "estimates": {"beta": one, "alpha": one}}
     beta, alpha = of_coefficient(summary, "beta"), of_coefficient(summary, "alpha")
     assert beta.identity != alpha.identity and beta.posterior == alpha.posterior
     assert "prior decides" in beta.text()
+    assert beta.mcse == 0.02, "digits of the interval's ends count too"

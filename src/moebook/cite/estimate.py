@@ -28,7 +28,9 @@ def decimals(error: float, most: int = 6) -> int:
 
 
 def in_digits(value: float, error: float, most: int = 6) -> str:
-    """A number with the digits that its Monte Carlo error supports."""
+    """A number with the digits that its Monte Carlo error supports; four where every draw agrees."""
+    if error == 0:
+        return f"{value:.4g}"
     places = decimals(error, most)
     if abs(value) >= 1e6 or 0 < abs(value) < 1e-4:
         significant = places + math.floor(math.log10(abs(value)))
@@ -41,7 +43,7 @@ class Estimate:
     """One number with its uncertainty and where it comes from.
 
     name: what it is, in words; unit: as printed after it, or empty; interval_50, interval_90: central;
-    mcse: Monte Carlo error of the median; verdict: `identified` or why not;
+    mcse: largest Monte Carlo error of median and ends; verdict: `identified` or why not;
     identity: of the estimate (posterior and question together); posterior: identity of the posterior.
     """
 
@@ -100,7 +102,7 @@ def of_optimum(found: Optimum, quantity: str = "sparsity_star") -> Estimate:
         median=found.median(quantity),
         interval_50=found.interval(0.5, quantity),
         interval_90=found.interval(0.9, quantity),
-        mcse=found.monte_carlo_error(quantity),
+        mcse=max(found.monte_carlo_error(quantity, p) for p in (0.05, 0.5, 0.95)),
         verdict=found.verdict,
         identity=found.estimate_identity,
         posterior=found.identity,
@@ -118,7 +120,7 @@ def of_coefficient(summary: Mapping[str, Any], name: str) -> Estimate:
         median=estimate["q50"],
         interval_50=(estimate["q25"], estimate["q75"]),
         interval_90=(estimate["q05"], estimate["q95"]),
-        mcse=estimate["mcse_q50"],
+        mcse=max(estimate[f"mcse_q{p}"] for p in ("05", "50", "95")),
         verdict="identified" if estimate["identified"] else "not identified: the prior decides",
         identity=identity({"posterior": summary["identity"], "quantity": name}),
         posterior=summary["identity"],
