@@ -186,7 +186,7 @@ def test_tokens_that_make_no_run_are_refused(text, tmp_path, tokens, message):
 
 def test_a_text_shorter_than_a_batch_is_refused(text, tmp_path):
     with pytest.raises(InputError, match="shorter than one batch"):
-        train(text, tmp_path, [1000 * 32 * 1000], recipe=Recipe(batch_sequences=32_000))
+        train(text, tmp_path, [32_000 * 32], recipe=Recipe(batch_sequences=32_000))
 
 
 @pytest.mark.parametrize("field, value", [

@@ -7,6 +7,7 @@ Carlo error (a posterior on another machine), the same within seed noise (a run 
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ DIFFERS = "differs"
 
 #: Deviations that two runs of one cell, or two estimates of one number, may lie apart.
 LIMIT_DEVIATIONS = 4.0
+#: Standard deviation of a normal variable over the median of its size.
+NORMAL_MEDIAN = 1.4826
 
 
 @dataclass(frozen=True)
@@ -37,20 +40,22 @@ def cell_of(record: Record) -> str:
 
 
 def seed_deviation_nats(records: Iterable[Record]) -> float:
-    """Standard deviation (nats) of the loss between runs that differ in their seed alone, pooled over cells.
+    """Standard deviation (nats) of the loss between runs that differ in their seed alone, over all cells.
 
+    By the median of the deviations within cells, so that one wrong record does not widen its own excuse.
     NaN where no cell has two finished runs.
     """
     cells: dict[str, list[float]] = {}
     for record in records:
         if record.done:
             cells.setdefault(cell_of(record), []).append(record.measures["loss_nats"])
-    squares, freedom = 0.0, 0
-    for losses in cells.values():
-        mean = sum(losses) / len(losses)
-        squares += sum((loss - mean) ** 2 for loss in losses)
-        freedom += len(losses) - 1
-    return math.sqrt(squares / freedom) if freedom else math.nan
+    deviations = [
+        abs(loss - statistics.mean(losses)) * math.sqrt(len(losses) / (len(losses) - 1))
+        for losses in cells.values()
+        if len(losses) > 1
+        for loss in losses
+    ]
+    return NORMAL_MEDIAN * statistics.median(deviations) if deviations else math.nan
 
 
 def compare_run(made: Record, committed: Record | None, deviation_nats: float) -> Comparison:
