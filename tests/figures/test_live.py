@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from moebook.figures import live
+from moebook.figures.style import unbroken
 
 BUDGETS = [1e10, 1e11, 1e12]
 
@@ -56,6 +57,18 @@ def test_mass_at_the_edges_is_counted():
     assert rows["draws at S = 0"][0] == "50 %" and rows["draws at S = 31/32"][0] == "25 %"
 
 
+def test_an_optimum_at_the_edge_is_named_as_the_edge_everywhere():
+    star = np.where(np.arange(100)[:, None] < 40, 0.9, 31 / 32) * np.ones((1, 3))
+    rows = live.posterior_table(BUDGETS, star, 31 / 32)
+    assert rows["median S*"][0] == "at the edge (≥ 31/32)"
+    assert rows["90 % interval"][0] == "0.900 to edge (≥ 31/32)"
+    assert rows["50 % interval"][0] == "0.900 to edge (≥ 31/32)"
+    assert "0.969" not in figure(star) and payload(figure(star))["edge"] == [0.6] * 3
+    assert "S* at the edge (≥ 31/32), 90 % interval" in live.posterior_in_words(
+        1e11, star[:, 0], (1e10, 1e11), 31 / 32
+    )
+
+
 @pytest.mark.parametrize(
     "wrong", [np.zeros(3), np.zeros((5, 2)), np.full((5, 3), 1.0), np.full((5, 3), np.nan)]
 )
@@ -101,12 +114,17 @@ def test_in_a_browser_without_network_the_slider_moves_the_numbers(chromium, tmp
         )
     after = said()
     assert after[0] != before[0] and after[1] == before[1], "the arrow key moves its own figure only"
-    assert after[0] == live.posterior_in_words(1e12, draws()[:, 2], (1e10, 1e11), 31 / 32)
+    assert after[0] == unbroken(live.posterior_in_words(1e12, draws()[:, 2], (1e10, 1e11), 31 / 32))
     rows = live.posterior_table(BUDGETS, draws(), 31 / 32)
-    assert f"S* = {rows['median S*'][2]}, 90 % interval {rows['90 % interval'][2]}" in after[0]
+    assert (
+        f"S* = {rows['median S*'][2]}, 90 % interval {rows['90 % interval'][2]}".replace(
+            " %", "\N{NO-BREAK SPACE}%"
+        )
+        in after[0]
+    )
     assert "extrapolation" in after[0]
     assert chromium.evaluate("document.querySelectorAll('.mb-live svg rect').length") > 5
-    assert "1.700" in after[1] and "S = 0.75" in after[1]
+    assert "1.700" in after[1] and "S = 3/4" in after[1]
     assert chromium.errors == [] and all(url.startswith("file:") for url in chromium.requests)
 
 

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from moebook.figures.style import unbroken
+
+if TYPE_CHECKING:
+    from IPython.display import Markdown
+
+LIKELY, VERY_LIKELY = 0.8, 0.95
 
 
 def say(values: Mapping[str, str | int]) -> None:
@@ -11,18 +19,35 @@ def say(values: Mapping[str, str | int]) -> None:
     from myst_nb import glue
 
     for name, value in values.items():
-        glue(name, str(value), display=False)
+        glue(name, unbroken(str(value)), display=False)
+
+
+def prose(text: str) -> Markdown:
+    """Markdown to show; no line breaks before a %."""
+    from IPython.display import Markdown
+
+    return Markdown(unbroken(text))
 
 
 def likelihood(share: float) -> str:
     """A probability in words."""
-    if share >= 0.95:
+    if share >= VERY_LIKELY:
         return "very likely"
-    if share >= 0.8:
+    if share >= LIKELY:
         return "likely"
-    if share > 0.2:
+    if share > 1 - LIKELY + 1e-12:
         return "undecided"
-    return "unlikely" if share > 0.05 else "very unlikely"
+    return "unlikely" if share > 1 - VERY_LIKELY + 1e-12 else "very unlikely"
+
+
+def likelihood_rule() -> str:
+    """What those words mean, in a sentence."""
+    return (
+        f"“Likely” means a probability of {100 * LIKELY:.0f} % or more, “very likely” "
+        f"{100 * VERY_LIKELY:.0f} % or more; “unlikely” and “very unlikely” mean "
+        f"{100 * (1 - LIKELY):.0f} % and {100 * (1 - VERY_LIKELY):.0f} % or less. "
+        "What lies between is “undecided”."
+    )
 
 
 def rounded(value: float, uncertainty: float) -> str:

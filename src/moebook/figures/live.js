@@ -36,19 +36,25 @@
 
   const kinds = {
     // data.draws[budget][draw]: hundredths of log2(1/(1 - S*)); data.quantiles[budget]: 5, 25, 50, 75, 95 % of it
+    // data.edge[budget]: share of all draws at the largest sparsity tried, which has a bar of its own
     posterior(data, svg, index) {
       const draws = data.draws[index].map((value) => value / 100);
       const [low, lower, middle, upper, high] = data.quantiles[index];
       const x = frame(svg, "share of draws", data.top);
       const bins = Math.round(data.top * 6), shares = new Array(bins).fill(0);
-      for (const value of draws) shares[Math.min(bins - 1, Math.floor(value / data.top * bins))] += 1 / draws.length;
-      const most = Math.max(...shares, 0.2), y = (share) => H - BOTTOM - (H - BOTTOM - TOP - 6) * share / most;
+      const edge = data.edge[index], below = draws.filter((value) => value < data.top - 0.0051);
+      for (const value of below) shares[Math.min(bins - 1, Math.floor(value / data.top * bins))] += (1 - edge) / below.length;
+      const most = Math.max(...shares, edge, 0.2), y = (share) => H - BOTTOM - (H - BOTTOM - TOP - 6) * share / most;
       for (let tick = 0; tick <= most + 1e-9; tick += most > 0.5 ? 0.25 : 0.1) {
         node(svg, "line", { class: "grid", x1: LEFT, x2: W - RIGHT, y1: y(tick), y2: y(tick) });
-        node(svg, "text", { x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end" }, `${Math.round(tick * 100)} %`);
+        node(svg, "text", { x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end" }, `${Math.round(tick * 100)}\u00a0%`);
       }
       shares.forEach((share, i) => node(svg, "rect", {
         class: "bar", x: x(i / 6) + 1, width: x(1 / 6) - x(0) - 2, y: y(share), height: H - BOTTOM - y(share) }));
+      if (edge > 0) {
+        node(svg, "rect", { class: "bar edge", x: W - RIGHT + 3, width: x(1 / 6) - x(0) - 2, y: y(edge), height: H - BOTTOM - y(edge) });
+        node(svg, "text", { class: "edge", x: W - 4, y: 16, "text-anchor": "end" }, "hollow bar: at the largest sparsity tried");
+      }
       const line = TOP - 12;
       node(svg, "line", { class: "wide", x1: x(low), x2: x(high), y1: line, y2: line });
       node(svg, "line", { class: "narrow", x1: x(lower), x2: x(upper), y1: line, y2: line });

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from moebook.figures.page import Html, table
-from moebook.figures.style import flops_text, percent, sparsity_decimals, sparsity_text
+from moebook.figures.style import flops_text, percent, sparsity_decimals, sparsity_text, unbroken
 
 if TYPE_CHECKING:
     import pandas
@@ -59,6 +59,7 @@ def posterior_of_sparsity(
         "kind": "posterior", "budgets": [float(f"{c:.4g}") for c in compute_flops],
         "fitted": list(fitted), "top": round(top, 4), "draws": hundredths.T.tolist(),
         "quantiles": np.round(quantiles, 4).tolist(),
+        "edge": np.round(edge_shares(sparsity_star, sparsity_top)[1], 4).tolist(),
         "said": [
             posterior_in_words(c, star, fitted, sparsity_top)
             for c, star in zip(compute_flops, sparsity_star.T, strict=True)
@@ -73,11 +74,13 @@ def loss_against_sparsity(
     loss_nats: Mapping[str, np.ndarray],
     fitted: tuple[float, float],
     title: str,
+    saved_nats: Sequence[float] | None = None,
 ) -> Html:
     """Loss at the best size as a function of sparsity, under a slider over budgets.
 
     compute_flops: B budgets; sparsity: P grid points in [0, 1), rising from 0; loss_nats: "low", "middle",
-    "high", each [B, P], the quantiles .05, .5 and .95 of the loss (nats per byte).
+    "high", each [B, P], the quantiles .05, .5 and .95 of the loss (nats per byte); saved_nats: [B] median
+    over draws of what the best sparsity of a draw saves against its dense model.
     """
     import pandas as pd
 
@@ -94,7 +97,8 @@ def loss_against_sparsity(
         data[name] = np.rint(1e4 * values).astype(int).tolist()
     middle = np.asarray(loss_nats["middle"], dtype=float)
     data["said"] = [
-        loss_in_words(c, sparsity, line, fitted) for c, line in zip(compute_flops, middle, strict=True)
+        loss_in_words(c, sparsity, line, fitted, None if saved_nats is None else saved_nats[i])
+        for i, (c, line) in enumerate(zip(compute_flops, middle, strict=True))
     ]
     rows = pd.DataFrame({"C (FLOPs)": [flops_text(c) for c in compute_flops]})
     for doubling in range(int(grid[-1] + 1e-6) + 1):
@@ -110,14 +114,14 @@ def posterior_table(
     import pandas as pd
 
     quantiles = np.quantile(sparsity_star, QUANTILES, axis=0)
-    text = np.array([sparsity_decimals(*line) for line in quantiles.T]).T
+    text = np.array([quantile_texts(line, sparsity_top) for line in quantiles.T], dtype=object).T
     near_zero, near_top = edge_shares(sparsity_star, sparsity_top)
     return pd.DataFrame(
         {
             "C (FLOPs)": [flops_text(c) for c in compute_flops],
-            "median S*": text[2],
-            "50 % interval": [f"{a} to {b}" for a, b in zip(text[1], text[3], strict=True)],
-            "90 % interval": [f"{a} to {b}" for a, b in zip(text[0], text[4], strict=True)],
+            "median S*": [f"at the {m}" if m.startswith("edge") else m for m in text[2]],
+            "50 % interval": [span(a, b) for a, b in zip(text[1], text[3], strict=True)],
+            "90 % interval": [span(a, b) for a, b in zip(text[0], text[4], strict=True)],
             "draws at S = 0": [percent(share) for share in near_zero],
             f"draws at S = {sparsity_text(sparsity_top)}": [percent(share) for share in near_top],
         }
@@ -129,16 +133,20 @@ def posterior_in_words(
 ) -> str:
     """What the live posterior says at one budget; sparsity_star: [draws]."""
     experts = 1 / (1 - np.median(sparsity_star))
-    low, _, middle, _, high = sparsity_decimals(*np.quantile(sparsity_star, QUANTILES))
+    low, _, middle, _, high = quantile_texts(np.quantile(sparsity_star, QUANTILES), sparsity_top)
+    at_edge = middle.startswith("edge")
+    each = (
+        f"{experts:.{1 if experts < 9.95 else 0}f} experts{' or more' if at_edge else ''} for each active one"
+    )
     near_zero, near_top = edge_shares(sparsity_star, sparsity_top)
     text = (
-        f"C = {flops_text(compute_flops)} FLOPs: S* = {middle}, 90 % interval "
-        f"{low} to {high} (median: "
-        f"{experts:.{1 if experts < 9.95 else 0}f} experts for each active one)."
+        f"C = {flops_text(compute_flops)} FLOPs: S* {f'at the {middle}' if at_edge else f'= {middle}'}, "
+        f"90 % interval {span(low, high)} (median: {each})."
     )
     if near_top >= 0.05:
         text += (
-            f" {percent(near_top)} of the draws lie at the largest sparsity tried: the best may lie beyond."
+            f" {percent(near_top)} of the draws lie at the largest sparsity tried (the hollow bar): the best "
+            "may lie beyond."
         )
     if near_zero >= 0.05:
         text += f" {percent(near_zero)} of the draws say dense."
@@ -146,15 +154,39 @@ def posterior_in_words(
 
 
 def loss_in_words(
-    compute_flops: float, sparsity: Sequence[float], middle_nats: np.ndarray, fitted: tuple[float, float]
+    compute_flops: float,
+    sparsity: Sequence[float],
+    middle_nats: np.ndarray,
+    fitted: tuple[float, float],
+    saved_nats: float | None = None,
 ) -> str:
-    """What the live loss curve says at one budget; middle_nats: median loss by sparsity, dense first."""
+    """What the live loss curve says at one budget; middle_nats: median loss by sparsity, dense first.
+
+    saved_nats: median over draws of dense minus best, which is not the difference of the two medians.
+    """
     best = int(np.argmin(middle_nats))
-    return (
+    edge = " (the edge)" if best == len(sparsity) - 1 else ""
+    text = (
         f"C = {flops_text(compute_flops)} FLOPs: lowest median loss {middle_nats[best]:.3f} nats per byte at "
-        f"S = {sparsity_decimals(float(sparsity[best]))[0]}; dense {middle_nats[0]:.3f}, a difference of "
-        f"{middle_nats[0] - middle_nats[best]:.3f}." + _beyond(compute_flops, fitted)
+        f"S = {sparsity_text(float(sparsity[best]))}{edge}; dense {middle_nats[0]:.3f}."
     )
+    if saved_nats is not None:
+        text += f" Compared draw by draw, the best sparsity saves {saved_nats:.3f} against dense (median)."
+    return text + _beyond(compute_flops, fitted)
+
+
+def quantile_texts(quantiles: Sequence[float] | np.ndarray, sparsity_top: float) -> list[str]:
+    """Quantiles of S* in decimals; one that is the edge of the search is named so: it is no estimate."""
+    limit = float(doublings(sparsity_top)) - EDGE
+    return [
+        f"edge (≥ {sparsity_text(sparsity_top)})" if doublings(value) > limit else text
+        for value, text in zip(quantiles, sparsity_decimals(*quantiles), strict=True)
+    ]
+
+
+def span(low: str, high: str) -> str:
+    """An interval of two texts; one that is all edge is named once."""
+    return f"{low} to {high}" if low != high or not low.startswith("edge") else f"at the {low}"
 
 
 def _beyond(compute_flops: float, fitted: tuple[float, float]) -> str:
@@ -186,6 +218,7 @@ def _figure(data: dict[str, Any], title: str, rows: pandas.DataFrame) -> Html:
     budgets = data["budgets"]
     inside = [i for i, c in enumerate(budgets) if c <= data["fitted"][1] * 1.001]
     first = inside[-1] if inside else 0
+    data = data | {"said": [unbroken(line) for line in data["said"]]}
     payload = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
     return Html(
         f"<style>{_asset('live.css')}</style>"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from moebook.figures.style import INK, SETTINGS
+from moebook.figures.style import INK, SETTINGS, unbroken
 
 if TYPE_CHECKING:
     import pandas
@@ -96,9 +96,9 @@ def table(
     text = f"<table>{text}<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     name = html.escape(caption or fold)
     text = f'<div class="mb-table" role="region" aria-label="{name}" tabindex="0">{text}</div>'
-    return Html(
-        f'<details class="mb-fold"><summary>{html.escape(fold)}</summary>{text}</details>' if fold else text
-    )
+    if fold:
+        text = f'<details class="mb-fold"><summary>{html.escape(fold)}</summary>{text}</details>'
+    return Html(unbroken(text))
 
 
 def _cell(value: Any, form: Any) -> str:
@@ -116,5 +116,5 @@ def _class(column: pandas.Series, formatted: bool, prose: bool) -> str:
 
 
 def _figure(inside: str, caption: str) -> Html:
-    text = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+    text = f"<figcaption>{html.escape(unbroken(caption))}</figcaption>" if caption else ""
     return Html(f'<figure class="mb-frame">{inside}{text}</figure>')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import ParamSpec
@@ -110,6 +111,11 @@ def percent(share: float) -> str:
     if share > 0.99:
         return "over 99 %"
     return f"{100 * share:.0f} %"
+
+
+def unbroken(text: str) -> str:
+    """The text with a space before % that no line breaks at."""
+    return re.sub(r"(?<=[\d}]) %", "\N{NO-BREAK SPACE}%", text)
 
 
 def sparsity_decimals(*sparsities: float) -> list[str]:

@@ -27,7 +27,9 @@ def loss_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -
 
 @styled
 def router_load(load_LE: np.ndarray, active: int) -> Figure:
-    """Share of the routed tokens that each expert received, a panel of bars a layer, against an even spread.
+    """Share of the assignments that each expert received, bars for each layer, against an even spread.
+
+    A token is assigned to each expert that it uses, so shares are of assignments, not of tokens.
 
     load_LE: [layers, experts], each row sums to one; active: K, so that an even spread is one over E.
     """
@@ -44,7 +46,7 @@ def router_load(load_LE: np.ndarray, active: int) -> Figure:
     axes.axhline(100 / experts, color=INK, linewidth=1.2, linestyle="--", label="even spread")
     axes.grid(axis="x", visible=False)
     axes.set_xlabel(f"expert (each token uses {active} of {experts})")
-    axes.set_ylabel("share of tokens (%)")
+    axes.set_ylabel("share of assignments (%)")
     axes.legend(ncols=layers + 1, loc="upper center", bbox_to_anchor=(0.5, 1.18))
     return figure
 
