@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -67,13 +69,24 @@ def test_the_trend_is_a_share_of_the_draws(first, last, words):
 
 def test_draws_that_are_tied_neither_rise_nor_fall():
     star = np.full((100, 2), 31 / 32)
-    assert "rises in under 1 % of the draws, falls in under 1 %" in trend_sentence(made_curve(star))
+    assert "at both ends, in over 99 %" in trend_sentence(made_curve(star))
 
 
 def test_the_headline_changes_with_the_draws():
     one, other = headline([made_curve(draws(0.5, 0.8))]), headline([made_curve(draws(0.5, 0.85))])
     assert "**English text:** at 10¹² FLOPs, the best sparsity is 0.80" in one
     assert "the best sparsity is 0.85" in other
+
+
+def test_the_headline_is_at_the_largest_budget_that_reaches_the_largest_sparsity():
+    star = np.where(np.arange(1000)[:, None] % 4 == 0, 0.9, 31 / 32) * np.ones((1, 2))
+    found = replace(
+        made_curve(star, "not identified: edge"), sparsity_run=(31 / 32, 15 / 16), sizes_run=(3, 1)
+    )
+    assert found.headline_index == 0 and "**English text:** at 10¹¹ FLOPs" in headline([found])
+    last = optimum_sentence(found, 1)
+    assert "At this budget nothing sparser than 15/16 was run" in last and "one size was run" in last
+    assert "nothing sparser" not in optimum_sentence(found, 0)
 
 
 def test_the_answer_table_has_a_row_a_budget_and_text():

@@ -47,6 +47,13 @@ def test_every_chapter_is_there_and_shows_no_traceback_or_unresolved_name(html):
         assert not re.search(r"(^|\s)/(home|root|tmp|work)/", text), f"{name}: names a path of this machine"
 
 
+def test_no_page_shows_a_terminals_animation(html):
+    for name in NAMES:
+        text = (html / f"{name}.html").read_text()
+        assert "\x1b" not in text and "[?25" not in text, name
+        assert text.count("compiling ") <= 1, f"{name}: a spinner's lines"
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1400, 390])

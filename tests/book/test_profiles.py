@@ -31,7 +31,7 @@ def test_cells_average_over_seeds_and_plan_budgets_to_two_digits(table):
 def test_a_run_without_a_loss_enters_no_mean_but_is_counted(table):
     assert (table["status"] == "diverged").sum() == 1
     assert profiles.done_runs(table)["loss_nats"].notna().all()
-    assert list(profiles.overview(table)["diverged"]) == [1]
+    assert list(profiles.overview(table, 0.2)["diverged"]) == [1]
 
 
 def made_cells(losses, sparsity=0.0, budget=3e10):
@@ -74,7 +74,8 @@ def test_gain_compares_best_with_best():
     )
     gain, sparsity = profiles.gain_nats(profiles.best_sizes(cells), 3e10)
     assert np.isclose(gain, 0.1) and sparsity == 0.75
-    assert profiles.same_width(cells) == (4, 4)
+    pairs = profiles.width_pairs(cells)
+    assert len(pairs) == 4 and (pairs["loss_nats"] < pairs["loss_nats_dense"]).all()
     assert np.isclose(profiles.neighbour_loss_nats(cells), np.median([0.1, 0.05, 0.08, 0.05]))
     with pytest.raises(InputError, match="none but dense"):
         profiles.gain_nats(profiles.best_sizes(made_cells([2.5, 2.4, 2.45])), 3e10)
@@ -83,6 +84,13 @@ def test_gain_compares_best_with_best():
 def test_no_done_run_of_a_text_is_named(table):
     with pytest.raises(InputError, match="'latin'"):
         profiles.done_runs(table, "latin")
+
+
+def test_the_shared_trunk_of_several_runs_is_counted_once():
+    alike = {"study": "s", "text": "t", "width": 8, "sparsity": 0.0, "seed": 0, "learning_rate": 0.01}
+    rows = [alike | {"compute_flops": c, "wall_seconds": c / 10} for c in (100.0, 300.0)]
+    rows.append(alike | {"seed": 1, "compute_flops": 50.0, "wall_seconds": 5.0})
+    assert np.allclose(profiles.spent(pd.DataFrame(rows), 0.2), (300 + 20 + 50, 30 + 2 + 5))
 
 
 def test_words_for_numbers():

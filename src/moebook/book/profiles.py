@@ -97,12 +97,11 @@ def gain_nats(best: pandas.DataFrame, compute_flops: float) -> tuple[float, floa
     return float(dense["loss_nats"].min() - winner["loss_nats"]), float(winner["sparsity"])
 
 
-def same_width(cell_rows: pandas.DataFrame) -> tuple[int, int]:
-    """Pairs of cells of one budget and one width, a dense and a sparse one: (sparse is better, all)."""
+def width_pairs(cell_rows: pandas.DataFrame) -> pandas.DataFrame:
+    """Sparse cells with the `loss_nats_dense` of the dense cell of the same budget and width."""
     dense = cell_rows[cell_rows["sparsity"] == 0][["compute_flops", "width", "loss_nats"]]
     sparse = cell_rows[cell_rows["sparsity"] > 0]
-    pairs = sparse.merge(dense, on=["compute_flops", "width"], suffixes=("", "_dense"))
-    return int((pairs["loss_nats"] < pairs["loss_nats_dense"]).sum()), len(pairs)
+    return sparse.merge(dense, on=["compute_flops", "width"], suffixes=("", "_dense"))
 
 
 def neighbour_loss_nats(cell_rows: pandas.DataFrame) -> float:
@@ -118,7 +117,22 @@ def neighbour_loss_nats(cell_rows: pandas.DataFrame) -> float:
     return float(np.median(losses))
 
 
-def overview(table: pandas.DataFrame) -> pandas.DataFrame:
+def spent(table: pandas.DataFrame, decay_share: float) -> tuple[float, float]:
+    """What the runs cost together: (FLOPs, seconds), the stretch that runs share counted once.
+
+    Runs of one model, seed and rate branch off one trunk, so each carries the trunk's cost up to its end. Of
+    the longest all is counted, of the others their own decay, `decay_share` of each.
+    """
+    trunk = ["study", "text", "width", "sparsity", "seed", "learning_rate"]
+    totals = []
+    for column in ("compute_flops", "wall_seconds"):
+        by_trunk = table.groupby(trunk)[column]
+        longest = by_trunk.max()
+        totals.append(float((longest + decay_share * (by_trunk.sum() - longest)).sum()))
+    return totals[0], totals[1]
+
+
+def overview(table: pandas.DataFrame, decay_share: float) -> pandas.DataFrame:
     """What was run, a row a text: budgets, sparsities, widths, runs by status, cost."""
     import pandas as pd
 
@@ -134,7 +148,7 @@ def overview(table: pandas.DataFrame) -> pandas.DataFrame:
                 "done": len(done),
                 "diverged": int((part["status"] == "diverged").sum()),
                 "failed": int((part["status"] == "failed").sum()),
-                "core hours": float(part["wall_seconds"].sum()) / 3600,
+                "core hours": spent(part, decay_share)[1] / 3600,
             }
         )
     return pd.DataFrame(rows)

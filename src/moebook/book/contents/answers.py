@@ -6,7 +6,7 @@ Arrays of optima are [draws, budgets]; sparsities lie in [0, 1), budgets in FLOP
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,10 @@ import numpy as np
 from moebook.book import profiles
 from moebook.book.contents.runs import run_table, text_title, texts
 from moebook.book.paths import runs_folder
+from moebook.book.say import likelihood_rule
 from moebook.figures import live, page
 from moebook.figures import optimum as figures
-from moebook.figures.style import count_text, flops_text, percent, sparsity_decimals, sparsity_text
+from moebook.figures.style import count_text, flops_text, percent, sparsity_text
 
 if TYPE_CHECKING:
     from moebook.bayes import Posterior
@@ -34,7 +35,9 @@ class Curve:
     text: the text's name; identity: of the posterior; compute_flops: [B]; sparsity_star, params_star,
     params_active_star, tokens_star: [draws, B]; verdicts: one a budget, as the optimum itself words it;
     fitted: smallest and largest budget with runs; sparsity_grid: [P], loss_nats: quantiles .05, .5 and .95 of
-    the loss at the best size for each sparsity, each [B, P].
+    the loss at the best size for each sparsity, each [B, P]; saved_nats: [B] median of what the best
+    sparsity of a draw saves against its dense model. sparsity_run, sizes_run: the largest sparsity run at
+    each budget and the most sizes tried with it; empty where not every budget was run.
     """
 
     text: str
@@ -48,6 +51,15 @@ class Curve:
     fitted: tuple[float, float]
     sparsity_grid: np.ndarray
     loss_nats: dict[str, np.ndarray]
+    saved_nats: np.ndarray | None = None
+    sparsity_run: tuple[float, ...] = ()
+    sizes_run: tuple[int, ...] = ()
+
+    @property
+    def headline_index(self) -> int:
+        """Index of the largest budget at which the largest sparsity of all was run."""
+        reached = [i for i, s in enumerate(self.sparsity_run) if np.isclose(s, self.sparsity_top)]
+        return reached[-1] if reached else len(self.compute_flops) - 1
 
     @property
     def sparsity_top(self) -> float:
@@ -71,7 +83,14 @@ def fitted_budgets(text: str) -> list[float]:
 @cache
 def answer(text: str) -> Curve:
     """The optimum at the budgets that were run."""
-    return _optima(text, fitted_budgets(text))
+    budgets = fitted_budgets(text)
+    runs = profiles.done_runs(run_table(), text)
+    at_top = [runs[runs["budget_flops"] == c] for c in budgets]
+    top = tuple(float(part["sparsity"].max()) for part in at_top)
+    sizes = tuple(
+        int(part[part["sparsity"] == s]["width"].nunique()) for part, s in zip(at_top, top, strict=True)
+    )
+    return replace(_optima(text, budgets), sparsity_run=top, sizes_run=sizes)
 
 
 @cache
@@ -105,6 +124,7 @@ def _optima(text: str, budgets: Sequence[float]) -> Curve:
         verdicts=tuple(o.verdict for o in found), fitted=(runs[0], runs[-1]),
         sparsity_grid=found[0].sparsity_grid,
         loss_nats=dict(zip(("low", "middle", "high"), np.stack(profiles_nats, 1), strict=True)),
+        saved_nats=np.array([np.median(o.loss_profile_nats[:, 0] - o.loss_star_nats) for o in found]),
     )  # fmt: skip
 
 
@@ -114,7 +134,7 @@ def optimum_sentence(found: Curve, index: int) -> str:
     Where the optimum calls itself not identified, the sentence says so, with the reason.
     """
     star, verdict = found.sparsity_star[:, index], found.verdicts[index]
-    low, _, middle, _, high = sparsity_decimals(*np.quantile(star, live.QUANTILES))
+    low, _, middle, _, high = live.quantile_texts(np.quantile(star, live.QUANTILES), found.sparsity_top)
     near_zero, near_top = live.edge_shares(star, found.sparsity_top)
     opening = f"at {flops_text(found.compute_flops[index])} FLOPs"
     if verdict == "identified":
@@ -130,18 +150,40 @@ def optimum_sentence(found: Curve, index: int) -> str:
         return (
             f"{opening}, the best sparsity is at least {low} with 95 % probability. How much more is not "
             f"identified: {percent(near_top)} of the posterior lies at the largest sparsity trained, "
-            f"{sparsity_text(found.sparsity_top)}"
+            f"{sparsity_text(found.sparsity_top)}{_coverage(found, index)}"
         )
-    return f"{opening}, the best sparsity is {verdict}. The draws span {low} to {high}, with median {middle}"
+    return (
+        f"{opening}, the best sparsity is {plain_verdict(verdict, found.sparsity_top)}. The draws span {low} "
+        f"to {high}, with median {middle}"
+    )
+
+
+def _coverage(found: Curve, index: int) -> str:
+    """What was not run at a budget, as further sentences without the last full stop; may be empty."""
+    said = ""
+    if found.sparsity_run and not np.isclose(found.sparsity_run[index], found.sparsity_top):
+        said += (
+            f". At this budget nothing sparser than {sparsity_text(found.sparsity_run[index])} was run: what "
+            "lies above comes from the law and the other budgets"
+        )
+    if found.sizes_run and found.sizes_run[index] == 1:
+        said += ". At this budget one size was run for each sparsity: which size is best comes from the law"
+    return said
 
 
 def headline(answers: Sequence[Curve]) -> str:
-    """The answer at each text's largest budget, and how it moves with the budget; Markdown."""
+    """The answer at the largest budget at which the largest sparsity was run, and how it moves; Markdown."""
     lines = []
     for found in answers:
-        last = optimum_sentence(found, len(found.compute_flops) - 1)
+        last = optimum_sentence(found, found.headline_index)
         lines.append(f"- **{text_title(found.text)}:** {last}. {trend_sentence(found)}")
     return "\n".join(lines)
+
+
+def plain_verdict(verdict: str, sparsity_top: float) -> str:
+    """A verdict in the words of the chapters: draws, and sparsity as a fraction."""
+    plain = verdict.replace("of the mass lies", "of the draws lie").replace("fitted", "trained")
+    return plain.replace(f"S = {sparsity_top:.4g}", f"S = {sparsity_text(sparsity_top)}")
 
 
 def trend_sentence(found: Curve) -> str:
@@ -150,7 +192,15 @@ def trend_sentence(found: Curve) -> str:
     rises, falls = float(np.mean(last > first + 1e-6)), float(np.mean(last < first - 1e-6))
     span = f"from {flops_text(found.compute_flops[0])} to {flops_text(found.compute_flops[-1])} FLOPs"
     if max(rises, falls) < 0.8:
-        shares = f"rises in {percent(rises)} of the draws, falls in {percent(falls)}"
+        tied = float(np.mean(np.abs(last - first) <= 1e-6))
+        at_top = live.edge_shares(np.minimum(first, last), found.sparsity_top)[1]
+        how = (
+            ", at the largest sparsity trained at both ends," if np.isclose(tied, at_top, atol=0.005) else ""
+        )
+        shares = (
+            f"rises in {percent(rises)} of the draws, falls in {percent(falls)} and stays the same{how} in "
+            f"{percent(tied)}"
+        )
         return f"Whether it rises or falls {span} is open: it {shares}."
     way, share = ("rises", rises) if rises > falls else ("falls", falls)
     return f"It {way} {span} in {percent(share)} of the draws."
@@ -167,14 +217,20 @@ def answer_table(answers: Sequence[Curve]) -> page.Html:
         frame = frame.drop(columns=["50 % interval", "draws at S = 0"])
         frame = frame.rename(
             columns=lambda name: (
-                "draws at the top" if name.startswith("draws at S =") and name != "draws at S = 0" else name
+                "draws at the largest S"
+                if name.startswith("draws at S =") and name != "draws at S = 0"
+                else name
             )
         )
         frame["median N"] = [count_text(n) for n in np.median(found.params_star, axis=0)]
-        frame["active"] = [count_text(n) for n in np.median(found.params_active_star, axis=0)]
-        frame["bytes"] = [count_text(n) for n in np.median(found.tokens_star, axis=0)]
+        frame["median active"] = [count_text(n) for n in np.median(found.params_active_star, axis=0)]
+        frame["training bytes"] = [count_text(n) for n in np.median(found.tokens_star, axis=0)]
         frames.append(frame)
-    return page.table(pd.concat(frames), "The optimal sparsity at the budgets that were run, size free")
+    return page.table(
+        pd.concat(frames),
+        "The optimal sparsity at the budgets that were run, size chosen freely",
+        wrap=("text",),
+    )
 
 
 def live_posterior(found: Curve) -> page.Html:
@@ -189,28 +245,46 @@ def live_loss(found: Curve) -> page.Html:
     """The slider over the loss at the best size, against sparsity."""
     title = f"Loss at the best size, {text_title(found.text)}"
     return live.loss_against_sparsity(
-        list(found.compute_flops), list(found.sparsity_grid), found.loss_nats, found.fitted, title
-    )
+        list(found.compute_flops), list(found.sparsity_grid), found.loss_nats, found.fitted, title,
+        saved_nats=found.saved_nats,
+    )  # fmt: skip
 
 
-def optimum_in_numbers(found: Curve) -> dict[str, str]:
-    """What the chapter on the optimum quotes."""
-    at_runs = answer(found.text)
-    sentences = [optimum_sentence(at_runs, index) for index in range(len(at_runs.compute_flops))]
-    budget = at_runs.compute_flops[-1]
-    saved, halved = prices_nats(found.text, budget)
+def optimum_in_numbers() -> dict[str, str]:
+    """What the chapter on the optimum quotes: interval, and the rules behind its words."""
+    from moebook.optimum.best import EDGE_LIMIT, TAUGHT_FROM
+
     return {
-        "optimum_verdict": " ".join(f"{s[0].upper()}{s[1:]}." for s in sentences)
-        + " "
-        + trend_sentence(at_runs),
         "wide_interval": "90 %",
-        "price_verdict": (
-            f"At {flops_text(budget)} FLOPs, the best sparse model is better than the best dense one by "
-            f"{saved[1]:.3f} nats per byte (90 % interval {saved[0]:.3f} to {saved[2]:.3f}). Holding "
-            "half as many "
-            f"experts as is best costs {halved[1]:.3f} ({halved[0]:.3f} to {halved[2]:.3f})."
+        "likelihood_rule": likelihood_rule(),
+        "identified_rule": (
+            f"An optimum is called “not identified” where more than {100 * EDGE_LIMIT:.0f} % of the draws "
+            "lie at the end of the range that was searched (the largest sparsity, or the smallest or largest "
+            "width), or "
+            f"where the data narrow the prior's spread of it by less than {100 * TAUGHT_FROM:.0f} %."
         ),
     }
+
+
+def verdicts(text: str) -> str:
+    """What the draws say at every budget that was run, a line each, and the trend; Markdown."""
+    at_runs = answer(text)
+    sentences = [optimum_sentence(at_runs, index) for index in range(len(at_runs.compute_flops))]
+    lines = [f"- {s[0].upper()}{s[1:]}." for s in sentences]
+    return "\n".join([f"**{text_title(text)}:**", "", *lines, "", trend_sentence(at_runs)])
+
+
+def price(text: str) -> str:
+    """What it costs to be dense, or half as sparse, at the budget of the headline; Markdown."""
+    at_runs = answer(text)
+    budget = float(at_runs.compute_flops[at_runs.headline_index])
+    saved, halved = prices_nats(text, budget)
+    return (
+        f"- **{text_title(text)}:** at {flops_text(budget)} FLOPs, compared draw by draw, the best sparse "
+        f"model is better than the best dense one by {saved[1]:.3f} nats per byte (90 % interval "
+        f"{saved[0]:.3f} to {saved[2]:.3f}). Holding half as many experts as is best costs "
+        f"{halved[1]:.3f} ({halved[0]:.3f} to {halved[2]:.3f})."
+    )
 
 
 def prices_nats(text: str, compute_flops: float) -> tuple[np.ndarray, np.ndarray]:
@@ -241,18 +315,21 @@ def fixed_size_table(found: Curve) -> page.Html:
         sizes = np.geomspace(part["params"].min(), part["params"].max(), 5)[1:-1]
         for size in sizes:
             at = optimum(posterior(found.text), compute_flops=budget, params=float(size))
-            low, _, middle, _, high = sparsity_decimals(*np.quantile(at.sparsity_star, live.QUANTILES))
+            quantiles = np.quantile(at.sparsity_star, live.QUANTILES)
+            low, _, middle, _, high = live.quantile_texts(quantiles, float(at.sparsity_grid[-1]))
             rows.append(
                 {
                     "C (FLOPs)": flops_text(budget),
                     "N": count_text(size),
-                    "median S*": middle,
-                    "90 % interval": f"{low} to {high}",
-                    "verdict": at.verdict,
+                    "median S*": f"at the {middle}" if middle.startswith("edge") else middle,
+                    "90 % interval": live.span(low, high),
+                    "verdict": plain_verdict(at.verdict, float(at.sparsity_grid[-1])),
                 }
             )
     return page.table(
-        pd.DataFrame(rows), f"{text_title(found.text)}: the optimal sparsity, compute and size fixed"
+        pd.DataFrame(rows),
+        f"{text_title(found.text)}: the optimal sparsity, compute and size fixed",
+        wrap=("verdict",),
     )
 
 
@@ -276,9 +353,10 @@ def spread_figure(found: Curve) -> page.Html:
 
 
 def bibtex() -> str:
-    """BibTeX of the answer at the largest budget that was run."""
+    """BibTeX of the headline's answer for the first text."""
     from moebook.cite.estimate import of_optimum
     from moebook.optimum import optimum
 
-    first = texts()[0]
-    return of_optimum(optimum(posterior(first), compute_flops=fitted_budgets(first)[-1])).bibtex()
+    found = answer(texts()[0])
+    budget = float(found.compute_flops[found.headline_index])
+    return of_optimum(optimum(posterior(found.text), compute_flops=budget)).bibtex()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
@@ -11,7 +12,8 @@ from moebook.book.contents.runs import text_title
 from moebook.book.say import likelihood
 from moebook.figures import optimum as figures
 from moebook.figures import page
-from moebook.figures.style import percent
+from moebook.figures.live import doublings
+from moebook.figures.style import count_text, flops_text, percent, sparsity_text
 
 if TYPE_CHECKING:
     from moebook.optimum import Claim
@@ -33,7 +35,7 @@ def claim_table(by_text: Mapping[str, list[Claim]]) -> page.Html:
     frame = pd.DataFrame({"": [c.name for c in first], "claim": [c.statement for c in first]})
     for text, found in by_text.items():
         frame[text_title(text)] = [f"{percent(c.probability)}: {likelihood(c.probability)}" for c in found]
-    return page.table(frame, "The paper's claims for our models", wrap=("claim",))
+    return page.table(frame, "The paper's claims for our models", wrap=tuple(frame.columns))
 
 
 def claim_figure(text: str) -> page.Html:
@@ -51,14 +53,25 @@ def claim_notes(text: str) -> str:
     found = claim_probabilities(text)
     edge = max(found, key=lambda claim: claim.edge)
     sixth = next(claim for claim in found if claim.name == "H6")
-    share = percent(sixth.probability)
     return (
-        "All are judged inside the range of the runs. Where a best size or sparsity is the end of that "
-        "range, a comparison is censored; that is so in up to "
-        f"{percent(edge.edge)} of the cells ({edge.name}). H6 is the claim on which the paper's own text "
-        "disagrees with itself: for our models, that the best sparsity at a fixed size falls as compute "
-        f"grows is {likelihood(sixth.probability)} ({share} for the middle size; the others are below)."
+        f"- **{text_title(text)}:** it is {likelihood(sixth.probability)} ({percent(sixth.probability)}) "
+        "that the best sparsity of a model of the middle size falls as compute grows (H6; other sizes are in "
+        f"the folded table). Up to {percent(edge.edge)} of the optima that a claim compares lie at the end "
+        f"of the range of the runs (in {edge.name}), so the true optimum may lie beyond."
     )
+
+
+def _plain(part: str) -> str:
+    """A part's name with sparsities as fractions and budgets and sizes as everywhere in the book."""
+    part = re.sub(r"\bS = (0\.\d+)", lambda m: f"S = {sparsity_text(_whole_doublings(float(m[1])))}", part)
+    part = re.sub(r"\bC = ([\d.]+e\+?\d+)", lambda m: f"C = {flops_text(float(m[1]))} FLOPs", part)
+    return re.sub(r"\bN = ([\d.]+e\+?\d+)", lambda m: f"N = {count_text(float(m[1]))}", part)
+
+
+def _whole_doublings(sparsity: float) -> float:
+    """The sparsity of whole doublings of E/K that was rounded to this, or the value itself."""
+    whole = 1 - 2.0 ** -round(float(doublings(sparsity)))
+    return whole if abs(whole - sparsity) < 1e-3 else sparsity
 
 
 def claim_parts(text: str) -> page.Html:
@@ -66,7 +79,7 @@ def claim_parts(text: str) -> page.Html:
     import pandas as pd
 
     rows = [
-        {"claim": claim.name, "part": part, "probability": percent(share)}
+        {"claim": claim.name, "part": _plain(part), "probability": percent(share)}
         for claim in claim_probabilities(text)
         for part, share in claim.detail.items()
     ]

@@ -27,8 +27,26 @@ MEANING = {
 }
 
 
-def fit_in_numbers(text: str) -> dict[str, str]:
-    """What the chapter's prose quotes."""
+def fit_in_numbers() -> dict[str, str]:
+    """What the chapter's prose quotes of all fits, and the rule behind "not identified"."""
+    from moebook.bayes.fitting import IDENTIFIED_FROM
+
+    fits = {text: posterior(text) for text in texts()}
+    noise = [
+        f"{100 * np.median(fit.draws('noise_scale')):.1f} % ({text_title(t)})" for t, fit in fits.items()
+    ]
+    return {
+        "chains": " or ".join(sorted({str(fit.chains) for fit in fits.values()})),
+        "draws": " or ".join(
+            sorted({f"{fit.summary['ingredients']['sampler']['draws']:,}" for fit in fits.values()})
+        ),
+        "noise_percent": " and ".join(noise),
+        "identified_from": f"{100 * IDENTIFIED_FROM:.0f} %",
+    }
+
+
+def predictive_verdict(text: str) -> str:
+    """Whether the fitted model predicts runs like those seen, in a sentence that names the text; Markdown."""
     found = posterior(text)
     check = found.summary["checks"]["posterior_predictive"]
     shares = {level: f"{100 * share:.0f} %" for level, share in check["coverage"].items()}
@@ -39,22 +57,11 @@ def fit_in_numbers(text: str) -> dict[str, str]:
         if not extreme
         else f"Something is left over: {', '.join(extreme)}, which replicated data rarely show"
     )
-    sampler = found.summary["ingredients"]["sampler"]
-    return {
-        "rows": str(found.summary["rows"]),
-        "chains": str(found.chains),
-        "draws": f"{sampler['draws']:,}",
-        "stored_draws": f"{found.data.posterior.sizes['draw']:,}",
-        "noise_percent": f"{100 * np.median(found.draws('noise_scale')):.1f} %",
-        "predictive_verdict": (
-            f"Of the {found.summary['rows']} runs, {shares['90']} lie inside their 90 % interval and "
-            f"{shares['50']} "
-            f"inside their 50 % interval. {tests} (the most extreme is the {worst}, "
-            f"p = {check['p_values'][worst]:.2f}). These runs were used in the fit, so this is a "
-            "check of the "
-            "model's form; it is no forecast."
-        ),
-    }
+    return (
+        f"**{text_title(text)}:** of the {found.summary['rows']} runs, {shares['90']} lie inside their 90 % "
+        f"interval and {shares['50']} inside their 50 % interval. {tests} (the most extreme is the {worst}, "
+        f"p = {check['p_values'][worst]:.2f})."
+    )
 
 
 def prior_table(text: str) -> page.Html:
@@ -70,7 +77,7 @@ def prior_table(text: str) -> page.Html:
         low, middle, high = np.quantile(draws, [0.05, 0.5, 0.95])
         rows.append({"quantity": meaning, "5 %": low, "median": middle, "95 %": high})
     forms = dict.fromkeys(("5 %", "median", "95 %"), "{:.3g}")
-    return page.table(pd.DataFrame(rows), "The priors, by their quantiles", forms)
+    return page.table(pd.DataFrame(rows), f"The priors, by their quantiles ({text_title(text)})", forms)
 
 
 def gate_table() -> page.Html:
@@ -90,7 +97,7 @@ def gate_table() -> page.Html:
                     "": "passed" if gate["passed"] else "failed",
                 }
             )
-    return page.table(pd.DataFrame(rows), "The gates")
+    return page.table(pd.DataFrame(rows), "The gates", wrap=("posterior", "at"))
 
 
 def predictive_figure(text: str) -> page.Html:
@@ -128,13 +135,12 @@ def identified(text: str) -> str:
     yes = [_symbol(name) for name, e in named.items() if e["identified"]]
     no = [_symbol(name) for name, e in named.items() if not e["identified"]]
     lines = [
-        f"The data decide {len(yes)} of {len(named)}: {', '.join(yes)}." if yes else "The data decide none."
+        f"**{text_title(text)}:** the data decide {len(yes)} of {len(named)}: {', '.join(yes)}."
+        if yes
+        else f"**{text_title(text)}:** the data decide none."
     ]
     if no:
-        lines.append(
-            f"**Not identified:** {', '.join(no)}. For these the data narrow the prior by less than half. "
-            "Their values are the prior's as much as the data's, and none is quoted alone."
-        )
+        lines.append(f"*Not identified:* {', '.join(no)}.")
     return " ".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 TITLES = {"english": "English text", "packages": "Python source code"}
 PRIMARY = "english"
+QUICK = "quick"
 
 
 def texts() -> list[str]:
@@ -47,14 +49,7 @@ def study_in_numbers() -> dict[str, str]:
 
     table = run_table()
     done = profiles.done_runs(table)
-    replicates = profiles.replicates(done)
-    sd = profiles.seed_sd_nats(replicates)
     record = next(record for record in Store(runs_folder()).load() if record.done)
-    cells = profiles.cells(profiles.done_runs(table, texts()[0]))
-    best = profiles.best_sizes(cells)
-    better, pairs = profiles.same_width(cells)
-    largest = float(best["compute_flops"].max())
-    gain, _ = profiles.gain_nats(best, largest)
     return {
         "runs_done": str(len(done)),
         "runs_not_done": str(len(table) - len(done)),
@@ -62,18 +57,86 @@ def study_in_numbers() -> dict[str, str]:
         "largest_budget": flops_text(float(done["budget_flops"].max())),
         "sequences": str(record.recipe["batch_sequences"]),
         "context": str(record.model["context"]),
-        "same_width": f"{better} of {pairs}",
-        "neighbour_loss": f"{profiles.neighbour_loss_nats(cells):.3f}",
-        "seed_sd": rounded(sd, sd / math.sqrt(2 * len(replicates))),
-        "seed_cells": str(replicates.groupby(["text", "budget_flops", "sparsity", "width"]).ngroups),
         "chance_of_one_sd": percent(2 * (1 - NormalDist().cdf(1 / math.sqrt(2)))),
-        "noise_verdict": (
-            f"At {flops_text(largest)} FLOPs, the best sparse model beats the best dense one by {gain:.3f} "
-            f"nats per byte, {gain / sd:.0f} times that."
-            if gain > 0
-            else f"At {flops_text(largest)} FLOPs, no sparse model beats the best dense one."
-        ),
     }
+
+
+def decay_share() -> float:
+    """Share of a run that is its own decay; runs of one trunk share the rest."""
+    from moebook.runs.store import Store
+
+    return max(float(record.recipe.get("decay_share", 1)) for record in Store(runs_folder()).load())
+
+
+def overview(table: pandas.DataFrame) -> page.Html:
+    """What was run, a row a text."""
+    frame = profiles.overview(table, decay_share())
+    frame["text"] = [text_title(text) for text in frame["text"]]
+    return page.table(
+        frame, "What was run", {"core hours": "{:.2f}"}, wrap=("text", "budgets (FLOPs)", "sparsities")
+    )
+
+
+def _listed(parts: Sequence[str]) -> str:
+    """a; a and b; a, b and c."""
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+
+
+def readings(table: pandas.DataFrame) -> str:
+    """What the profiles show before any statistics, a line a text; Markdown."""
+    lines = []
+    for text in texts():
+        cells = profiles.cells(profiles.done_runs(table, text))
+        pairs = profiles.width_pairs(cells)
+        worse = pairs[pairs["loss_nats"] >= pairs["loss_nats_dense"]]
+        by_budget = worse.groupby("compute_flops").size()
+        where = _listed([f"{n} at {flops_text(float(c))} FLOPs" for c, n in by_budget.items()] or [""])
+        better = f"{len(pairs) - len(worse)} of {len(pairs)}"
+        lines.append(
+            f"- **{text_title(text)}:** the sparse model has the lower loss in {better} pairs"
+            + (f"; the exceptions are {where}" if where else ", without exception")
+            + ". Of the neighbours of a bracketed best size, half lose less than "
+            f"{profiles.neighbour_loss_nats(cells):.3f} nats per byte."
+        )
+    return "\n".join(lines)
+
+
+def noise(table: pandas.DataFrame) -> str:
+    """The noise between seeds and the gain of sparsity against it, a line a text; Markdown."""
+    lines = []
+    for text in texts():
+        runs = profiles.done_runs(table, text)
+        repeated = profiles.replicates(runs)
+        if repeated.empty:
+            lines.append(
+                f"- **{text_title(text)}:** no model was trained twice, so its noise is not measured."
+            )
+            continue
+        sd = profiles.seed_sd_nats(repeated)
+        budgets = sorted({float(c) for c in repeated["budget_flops"]})
+        without = sorted({float(c) for c in runs["budget_flops"]} - set(budgets))
+        cells = repeated.groupby(["budget_flops", "sparsity", "width"]).ngroups
+        freedom = len(repeated) - cells
+        one, two = (rounded(x, sd / math.sqrt(2 * freedom)) for x in (sd, math.sqrt(2) * sd))
+        gain, _ = profiles.gain_nats(profiles.best_sizes(profiles.cells(runs)), budgets[-1])
+        gap = (
+            f"the best sparse model beats the best dense one by {gain:.3f}, "
+            f"{gain / (math.sqrt(2) * sd):.1f} times that"
+            if gain > 0
+            else "no sparse model beats the best dense one"
+        )
+        lines.append(
+            f"- **{text_title(text)}:** the standard deviation between seeds is {one} nats per byte, pooled "
+            f"over {cells} models at {_listed([flops_text(c) for c in budgets])} FLOPs. The difference of "
+            f"two single runs has {two}. At {flops_text(budgets[-1])} FLOPs, {gap}."
+            + (
+                f" At {_listed([flops_text(c) for c in without])} FLOPs each model was trained once: the "
+                "noise there is not measured."
+                if without
+                else ""
+            )
+        )
+    return "\n".join(lines)
 
 
 def profile_figures(table: pandas.DataFrame, text: str) -> page.Html:
@@ -101,14 +164,14 @@ def best_size_table(table: pandas.DataFrame, text: str) -> page.Html:
         {
             "C (FLOPs)": [flops_text(c) for c in best["compute_flops"]],
             "S": [sparsity_text(float(s)) for s in best["sparsity"]],
+            "best is": ["bracketed" if ok else f"{flag}: open" if flag != "one size only" else flag
+                        for ok, flag in zip(best["bracketed"], best["flag"], strict=True)],
             "best width": best["width"].astype(int),
             "N": [count_text(n) for n in best["params"]],
             "active": [count_text(n) for n in best["params_active"]],
             "bytes seen": [count_text(d) for d in best["tokens"]],
             "loss (nats/byte)": best["loss_nats"],
             "sizes tried": best["sizes"].astype(int),
-            "best is": ["bracketed" if ok else f"{flag}: open" if flag != "one size only" else flag
-                        for ok, flag in zip(best["bracketed"], best["flag"], strict=True)],
         }
     )  # fmt: skip
     return page.table(
@@ -163,6 +226,7 @@ def gains(table: pandas.DataFrame) -> str:
 
 def whole_table(table: pandas.DataFrame) -> page.Html:
     """Every run, folded away."""
+    table = table.assign(text=[text_title(text) for text in table["text"]])
     columns = {
         "key": "key", "text": "text", "status": "status", "compute_flops": "C (FLOPs)", "sparsity": "S",
         "width": "width", "experts": "E", "active": "K", "params": "N", "params_active": "active",
@@ -178,16 +242,35 @@ def whole_table(table: pandas.DataFrame) -> page.Html:
 
 
 def cost_table() -> page.Html:
-    """What the runs cost: by study, runs, compute, and core hours on the machine that ran them."""
+    """What the runs cost: by study, runs, compute, and core hours on the machine that ran them.
+
+    The sums over a text's studies are those of `overview`.
+    """
     import pandas as pd
 
-    rows = [
-        {
-            "study": study,
-            "runs": len(part),
-            "FLOPs": flops_text(float(part["compute_flops"].sum())),
-            "core hours": part["wall_seconds"].sum() / 3600,
-        }
-        for study, part in run_table().groupby("study")
-    ]
-    return page.table(pd.DataFrame(rows), "What the runs cost", {"core hours": "{:.2f}"})
+    rows, share = [], decay_share()
+    for (study, text), part in run_table().groupby(["study", "text"]):
+        flops, seconds = profiles.spent(part, share)
+        rows.append(
+            {
+                "study": study, "text": text_title(text), "runs": len(part),
+                "FLOPs spent": flops_text(flops), "core hours": seconds / 3600,
+            }
+        )  # fmt: skip
+    return page.table(
+        pd.DataFrame(rows), "What the runs cost; a stretch that runs share is counted once",
+        {"core hours": "{:.2f}"},
+    )  # fmt: skip
+
+
+def quick_study() -> str:
+    """What the quick study is, in a sentence."""
+    table = run_table()
+    runs = profiles.done_runs(table[table["study"] == QUICK])
+    texts_, budgets = sorted(set(runs["text"])), sorted({float(c) for c in runs["budget_flops"]})
+    sparsities = sorted({float(s) for s in runs["sparsity"]})
+    return (
+        f"The quick study is the smallest of the studies here: {len(runs)} runs on "
+        f"{_listed([text_title(text) for text in texts_])}, at {flops_text(budgets[0])} to "
+        f"{flops_text(budgets[-1])} FLOPs, with S = {_listed([sparsity_text(s) for s in sparsities])}."
+    )

@@ -12,6 +12,8 @@ from pathlib import Path
 from moebook.book.paths import runs_folder
 
 SECONDS = 540
+#: Set by a notebook's kernel: with them a program takes a pipe for a terminal, and animates.
+TERMINAL = ("FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "JPY_PARENT_PID")
 
 
 def fresh_folder() -> Path:
@@ -28,9 +30,11 @@ def run(command: str, folder: Path, fails: bool = False) -> str:
     words = shlex.split(command)
     if words[0] != "moebook":
         raise ValueError(f"command: {command!r}: only moebook is run in chapters")
+    env = {name: value for name, value in os.environ.items() if name not in TERMINAL}
+    env |= {"COLUMNS": "92", "NO_COLOR": "1", "TERM": "dumb"}
     done = subprocess.run(
         [sys.executable, "-m", *words], cwd=folder, text=True, timeout=SECONDS,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | {"COLUMNS": "92", "NO_COLOR": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env,
     )  # fmt: skip
     text = done.stdout.replace(f"{folder}/", "").replace(f"{runs_folder().parent}/", "").rstrip()
     if (done.returncode != 0) != fails:
