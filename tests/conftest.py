@@ -13,5 +13,5 @@ def shared() -> Path:
     """The folder of public tables and texts beside the checkout (or `MOEBOOK_SHARED`)."""
     folder = Path(os.environ.get("MOEBOOK_SHARED") or ROOT.parent / "shared")
     if not folder.is_dir():
-        pytest.skip("needs the folder of public tables and texts beside the checkout, or MOEBOOK_SHARED naming it")
+        pytest.skip("needs the public tables and texts beside the checkout, or MOEBOOK_SHARED naming them")
     return folder
