@@ -91,8 +91,10 @@ def test_a_killed_worker_is_reported_not_recorded_and_taken_up_again(
     state = drive(study, text_folder, tmp_path, watch=kill_once)
     ((trunk, reason),) = state.failures
     assert trunk == killed[0] and "SIGKILL" in reason
-    assert state.left == len(trunk.cells) == state.cells - state.count("done")
-    assert not {cell.key for cell in trunk.cells} & set(losses(tmp_path)) and Store(tmp_path).check() == []
+    stored = losses(tmp_path)  # the shorter run of its trunk may have been stored just before
+    lacking = {cell.key for cell in trunk.cells} - set(stored)
+    assert lacking and len(lacking) <= state.left <= len(trunk.cells)
+    assert stored.items() <= undisturbed.items() and Store(tmp_path).check() == []
     again = drive(study, text_folder, tmp_path)
     assert not again.failures and [t.name for t in again.trunks] == [trunk.name]
     assert losses(tmp_path) == undisturbed
