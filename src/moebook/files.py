@@ -45,6 +45,20 @@ def write_atomic(path: Path | str, content: bytes | str) -> None:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
+def check_writable(folder: Path | str) -> None:
+    """Raise InputError naming the path where a folder cannot be made or written; makes nothing.
+
+    For long work, before it begins: what it will have to say must have a place.
+    """
+    for path in (Path(folder).absolute(), *Path(folder).absolute().parents):
+        if path.exists():
+            if not path.is_dir():
+                raise InputError(f"{folder}: cannot be written: {path} is not a folder")
+            if not os.access(path, os.W_OK | os.X_OK):
+                raise InputError(f"{folder}: cannot be written: no permission in {path}")
+            return
+
+
 def cache_folder() -> Path:
     """Where prepared texts and other things that can be made again are kept.
 

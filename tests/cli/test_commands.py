@@ -79,6 +79,40 @@ def test_train_ends_with_a_record_and_a_model(folder, tmp_path):
     assert str(tmp_path) not in (tmp_path / "out" / "record.json").read_text()
 
 
+def test_a_finished_run_or_a_strangers_file_is_not_overwritten(folder, tmp_path):
+    words = ["train", "--width", "8", "--folder", str(folder / "plain"), "--out", "out"]
+    assert moebook(*words, "--tokens", "5120", cwd=tmp_path).returncode == 0
+    before = (tmp_path / "out" / "record.json").read_bytes()
+    other = moebook(*words, "--tokens", "10240", cwd=tmp_path)
+    assert other.returncode == 2 and "holds another run" in other.stderr
+    assert (tmp_path / "out" / "record.json").read_bytes() == before
+    (tmp_path / "out" / "record.json").write_text("mine")
+    assert moebook(*words, "--tokens", "5120", cwd=tmp_path).returncode == 2
+    assert (tmp_path / "out" / "record.json").read_text() == "mine"
+
+
+@pytest.mark.parametrize("words", [
+    ["train", "--tokens", "512", "--out", "/dev/null/x"],
+    ["study", "run", "quick", "--only", "width=8", "--runs", "/dev/null/x"],
+])  # fmt: skip
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(words):
+    done = moebook(*words)
+    assert done.returncode == 2 and "/dev/null/x: cannot be written: /dev/null is not a folder" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--compute", "1e-300"], ["--compute", "1e12", "--params", "1e30"]])
+def test_an_optimum_beyond_all_sense_is_refused(words):
+    done = moebook("optimum", *words)
+    assert done.returncode == 2 and "must lie between" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_lines_that_are_no_rows_are_refused(tmp_path):
+    (tmp_path / "lines.jsonl").write_text("[1,2]\n3\n")
+    done = moebook("fit", "lines.jsonl", "--law", "chinchilla", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith("error: lines.jsonl: ")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_diverging_run_is_said_to_diverge_with_its_step(folder, tmp_path):
     words = ["train", "--width", "16", "--tokens", "20480", "--folder", str(folder / "plain"), "--out", "out"]
     done = moebook(*words, "--learning-rate", "1e30", cwd=tmp_path)

@@ -53,8 +53,8 @@ def test_english_is_asked_first_else_the_user_chooses(stored, make, byte_models,
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--compute", "-3"), "--compute: -3.0: must be a positive number"),
-        (("--compute", "1e11", "--params", "0"), "--params: 0.0: must be a positive number"),
+        (("--compute", "-3"), "--compute: -3.0: must lie between"),
+        (("--compute", "1e11", "--params", "0"), "--params: 0.0: must lie between"),
         (("--compute", "1e11", "--posterior", "nowhere"), "nowhere/posterior.nc: no such file"),
     ],
 )

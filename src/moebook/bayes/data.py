@@ -54,7 +54,7 @@ def read_table(path: Path | str) -> pd.DataFrame:
             table = pd.read_csv(path, skipinitialspace=True)
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: is empty") from None
-    except (ValueError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, TypeError, AttributeError, OSError) as error:
         raise InputError(f"{path}: cannot be read as a table: {str(error).splitlines()[0]}") from error
     if table.empty:
         raise InputError(f"{path}: holds no rows")

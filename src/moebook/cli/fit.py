@@ -80,9 +80,11 @@ def refuse_other(out: Path, expected: str, force: bool) -> None:
     """InputError where `out` holds a posterior of another identity, or other files, unless forced."""
     from moebook import bayes
     from moebook.errors import InputError
+    from moebook.files import check_writable
 
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, not a folder for a posterior")
+    check_writable(out)
     if force or not out.is_dir() or not any(out.iterdir()):
         return
     if not (out / "summary.json").is_file():

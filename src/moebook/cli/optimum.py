@@ -36,9 +36,9 @@ def optimum(
     from moebook.errors import InputError
     from moebook.optimum import optimum as best
 
-    for name, value in (("--compute", compute), ("--params", params)):
-        if value is not None and not 0 < value < float("inf"):
-            raise InputError(f"optimum: {name}: {value}: must be a positive number")
+    for name, value, least, most in (("--compute", compute, 1e6, 1e30), ("--params", params, 1e2, 1e16)):
+        if value is not None and not least <= value <= most:
+            raise InputError(f"optimum: {name}: {value}: must lie between {least:g} and {most:g}")
     folder = posterior or default_posterior()
     stored = bayes.Posterior.load(folder)
     try:

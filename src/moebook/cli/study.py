@@ -98,8 +98,10 @@ def run_study(
 
     Example: moebook study run quick --limit-minutes 10
     """
+    from moebook.files import check_writable
     from moebook.study import Display, Job, default_workers, run_trunks
 
+    check_writable(runs)
     opened, costs = _open(name, folder, runs, workers, only, retry, needs_text=True)
     trunks = opened.missing(retry)
     job = Job(opened.study.name, opened.study.text, folder, runs, runs / "work", retry)

@@ -22,7 +22,7 @@ def train(
     context: Annotated[int, typer.Option(help="Tokens of a training sequence.")] = 128,
     learning_rate: Annotated[float, typer.Option(help="Rate at width 64; scaled by sqrt(64 / d).")] = 4e-3,
     batch: Annotated[int, typer.Option(help="Sequences of a step.")] = 4,
-    seed: Annotated[int, typer.Option(help="Decides initial weights and order of the text.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides initial weights and order of the text.")] = 0,
     folder: Annotated[
         Path | None, typer.Option(help="A folder of .jsonl[.xz|.zst] or .txt files to train on.")
     ] = None,
@@ -48,9 +48,10 @@ def train(
 
     from moebook.architecture import Family, counts
     from moebook.cli.display import step_progress
-    from moebook.files import canonical_json, write_atomic
+    from moebook.files import canonical_json, check_writable, write_atomic
+    from moebook.runs import Record
     from moebook.text import TextSpec, load_text
-    from moebook.train import Recipe, train_trunk
+    from moebook.train import Recipe, run_configs, train_trunk
 
     family = Family(layers=layers, granularity=granularity, active=active, context=context)
     model = family.config(width, sparsity)
@@ -62,7 +63,12 @@ def train(
         raise InputError(f"train: --tokens: {tokens}: must be a multiple of a batch, {batch_tokens} tokens")
     name = re.sub("[^a-z0-9_.-]+", "-", folder.resolve().name.lower()).strip("-_.") if folder else "packages"
     spec = TextSpec("folder" if folder else "packages", name or "text")
+    check_writable(out)
     text = load_text(spec, folder=folder)
+    (config,) = run_configs(model, recipe, text, seed, [tokens])
+    stored = out / "record.json"
+    if stored.exists() and Record.from_json(stored.read_text(), str(stored)).key != config.key:
+        raise InputError(f"{stored}: holds another run than {config.key}: choose another --out")
 
     def keep(trained) -> None:
         write_atomic(out / "model.safetensors", save(dict(trained.state_dict())))
