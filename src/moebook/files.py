@@ -1,4 +1,4 @@
-"""Files written whole or not at all, canonical JSON, and hashes."""
+"""Files written whole or not at all, canonical JSON, configurations as plain values, and hashes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+from dataclasses import field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,25 @@ def sha256_hex(content: bytes | str) -> str:
 def canonical_json(value: Any) -> str:
     """JSON with one spelling for each value: sorted keys, no spaces; NaN and infinity are refused."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def later(default: Any) -> Any:
+    """A dataclass's field that came after the first runs were stored; see `stored`."""
+    return field(default=default, metadata={"later": True})
+
+
+def stored(config: Any) -> dict[str, Any]:
+    """A configuration (a dataclass, nested or not) as plain values, as it is stored and hashed.
+
+    A field made by `later` is left out while it has its default: what was stored before the field was
+    there means the same, and keeps its hash.
+    """
+    values = {
+        f.name: getattr(config, f.name)
+        for f in fields(config)
+        if not (f.metadata.get("later") and getattr(config, f.name) == f.default)
+    }
+    return {name: stored(value) if is_dataclass(value) else value for name, value in values.items()}
 
 
 def write_atomic(path: Path | str, content: bytes | str) -> None:

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from moebook.architecture import Family, ModelConfig, abnar_flops_per_token, counts
 from moebook.errors import InputError
+from moebook.files import stored
 
 
 def test_parameters_of_a_model_counted_by_hand():
@@ -38,9 +41,10 @@ def test_the_papers_count_differs_only_in_its_router_where_d_ffn_is_four_d():
 
 
 @pytest.mark.parametrize("sparsity", [0, 0.5, 0.75, 0.9375, 63 / 64])
-@pytest.mark.parametrize(
-    "family", [Family(), Family(granularity=1, active=1, layers=4), Family(granularity=4, active=4)]
-)
+@pytest.mark.parametrize("family", [
+    Family(), Family(granularity=1, active=1, layers=4), Family(granularity=4, active=4),
+    Family(active=1, shared_experts=1), Family(granularity=4, active=2, shared_experts=3),
+])  # fmt: skip
 def test_the_continued_family_passes_through_its_members(family, sparsity):
     member = counts(family.config(32, sparsity))
     continued = family.counts_at(np.array([32.0]), np.array([sparsity]))
@@ -55,6 +59,30 @@ def test_equal_active_flops_of_dense_and_sparse_but_for_the_router():
     assert dense["router"] == 0 < sparse["router"]
 
 
+def test_shared_experts_counted_by_hand():
+    plain = ModelConfig(width=8, ffn_width=16, heads=2, layers=3, granularity=2, experts=6, active=2)
+    shared = replace(plain, shared_experts=2)
+    expert = 3 * 8 * 8
+    assert shared.shared_width == 16 and shared.sparsity == plain.sparsity
+    for name in ("params", "params_active", "params_nonembedding", "params_active_nonembedding"):
+        assert getattr(counts(shared), name) - getattr(counts(plain), name) == 3 * 2 * expert, name
+    assert counts(shared).flops_per_token - counts(plain).flops_per_token == 6 * 3 * 2 * expert
+    assert counts(shared).flop_terms["shared experts"] == 6 * 3 * 2 * expert
+
+
+def test_a_shared_expert_in_the_place_of_a_routed_one_keeps_the_dense_twins_flops():
+    family = Family(granularity=4, active=3, shared_experts=1)
+    dense, sparse = (counts(family.config(32, s)).flop_terms for s in (0, 0.75))
+    assert dense["shared experts"] == 0 < sparse["shared experts"]
+    assert dense["experts"] == sparse["experts"] + sparse["shared experts"]
+    assert family.config(32, 0) == Family().config(32, 0)
+
+
+def test_an_option_that_is_off_is_not_in_what_is_hashed():
+    assert "shared_experts" not in stored(Family()) | stored(Family().config(16, 0))
+    assert stored(Family(shared_experts=2))["shared_experts"] == 2
+
+
 def test_heads_keep_an_even_width_near_the_one_aimed_at():
     widths = {12: 12, 16: 16, 24: 12, 32: 16, 40: 20, 48: 16, 64: 16}
     assert {w: Family(head_width=16).config(w, 0).head_width for w in widths} == widths
@@ -63,6 +91,7 @@ def test_heads_keep_an_even_width_near_the_one_aimed_at():
 @pytest.mark.parametrize("change, field", [
     ({"experts": 1, "active": 2}, "experts"), ({"width": 0}, "width"), ({"heads": 3}, "heads"),
     ({"granularity": 3}, "granularity"), ({"layers": 1.5}, "layers"), ({"rope_theta": -1.0}, "rope_theta"),
+    ({"shared_experts": -1}, "shared_experts"), ({"shared_experts": True}, "shared_experts"),
 ])
 def test_impossible_models_are_refused_by_field(change, field):
     with pytest.raises(InputError, match=f"model: {field}: "):

@@ -64,6 +64,13 @@ def test_time_and_machine_are_not_part_of_a_runs_bits():
     assert compare_run(record(2.0, curve={"loss_nats": [1.0]}), record(2.0), 0.01).level == WITHIN_SEED_NOISE
 
 
+def test_what_is_measured_now_and_was_not_before_is_no_difference():
+    more = record(2.0)
+    more = replace(more, measures=more.measures | {"load_largest_by_layer": [1.0]})
+    assert compare_run(more, record(2.0), 0.01).level == SAME_BITS
+    assert compare_run(record(2.0), more, 0.01).level == WITHIN_SEED_NOISE, "but what is gone is"
+
+
 def test_a_run_that_diverged_where_the_committed_one_did_not_differs():
     measures = {k: v for k, v in MEASURES.items() if k not in ("loss_stderr_nats", "bits_per_byte")}
     wild = record(status="diverged", reason="nan at step 2", measures=measures)

@@ -57,6 +57,9 @@ def test_a_record_survives_json_and_its_key_is_the_hash_of_what_decides_the_run(
         ({"measures": {k: v for k, v in MEASURES.items() if k != "loss_nats"}}, "measures.loss_nats: None"),
         ({"status": "diverged", "reason": "step 3", "measures": MEASURES}, "measures.loss_nats: 2.5"),
         ({"status": "failed", "reason": "", "measures": {}}, "reason: ''"),
+        ({"measures": MEASURES | {"load_by_layer": [1.0, "x"]}}, "measures.load_by_layer: [1.0, 'x']"),
+        ({"measures": MEASURES | {"load_largest": [1.0]}}, "measures.load_largest: [1.0]"),
+        ({"cost": {"wall_seconds": [1.0]}}, "cost.wall_seconds: [1.0]"),
         ({"status": "gone"}, "status: 'gone'"),
         ({"config": CONFIG | {"tokens": 0}}, "config.tokens: 0"),
         ({"config": {k: v for k, v in CONFIG.items() if k != "seed"}}, "config"),
@@ -68,6 +71,11 @@ def test_a_record_that_is_no_run_is_refused_with_field_and_value(change, words):
     with pytest.raises(InputError, match=r"^record: ") as caught:
         record(**change)
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_measure_may_be_a_number_for_each_layer():
+    measures = MEASURES | {"load_largest_by_layer": [1.25, 1.5]}
+    assert Record.from_json(record(measures=measures).to_json()).measures == measures
 
 
 def test_a_loss_from_one_document_has_no_standard_error():
@@ -175,6 +183,7 @@ def test_the_table_has_every_run_with_its_columns(tmp_path):
     assert tuple(table.columns) == COLUMNS
     done, diverged = table.to_dict("records")
     assert (done["experts"], done["active"], done["batch_tokens"], done["device"]) == (8, 2, 512, "cpu")
+    assert done["shared_experts"] == 0
     assert done["loss_nats"] == 2.5 and diverged["loss_nats"] != diverged["loss_nats"]
     assert diverged["status"] == "diverged" and "step 7" in diverged["reason"]
     assert str(table["tokens"].dtype) == str(table["params"].dtype) == "int64"

@@ -41,6 +41,11 @@ def test_a_study_file_becomes_typed_values(write_study):
         ("layers: 1", "layers: 0", "family: layers: 0"),
         ("layers: 1", "layers: yes", "family: layers: True"),
         ("layers: 1", "depth: 1", "family: depth: unknown field"),
+        ("layers: 1", "shared_experts: -1", "family: shared_experts: -1"),
+        ("layers: 1", "shared_experts: 0.5", "family: shared_experts: 0.5"),
+        ("warmup_tokens: 512", "bias_rate: -0.001", "recipe: bias_rate: -0.001"),
+        ("warmup_tokens: 512", "bias_rate: fast", "recipe: bias_rate: 'fast'"),
+        ("warmup_tokens: 512", "query_key_scale: 0", "recipe: query_key_scale: 0"),
         ("warmup_tokens: 512", "warmup_tokens: many", "recipe: warmup_tokens: 'many'"),
         ("warmup_tokens: 512", "learning_rate: -1", "recipe: learning_rate: -1"),
         ("warmup_tokens: 512", "precision: fp8", "recipe: precision: 'fp8'"),
@@ -69,6 +74,19 @@ def test_a_bad_field_is_named_with_its_file_and_value(write_study, old, new, wor
         read_study(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: ") and words in message and "\n" not in message
+
+
+def test_a_study_sets_the_options_of_model_and_recipe(write_study, tiny):
+    changed = tiny.replace("layers: 1", "layers: 1, active: 1, shared_experts: 1").replace(
+        "warmup_tokens: 512", "warmup_tokens: 512, bias_rate: 1e-3, query_key_scale: 0.3"
+    )
+    configs = [cell.config for _, cell in cells_of(plan(read_study(write_study(changed)), TEXT))]
+    assert {c.recipe for c in configs} == {Recipe(warmup_tokens=512, bias_rate=1e-3, query_key_scale=0.3)}
+    assert {(c.model.sparsity, c.model.experts, c.model.shared_experts) for c in configs} == {
+        (0, 1, 0), (0.75, 4, 1)
+    }  # fmt: skip
+    before = [cell.key for _, cell in cells_of(plan(read_study(write_study()), TEXT))]
+    assert not {c.key for c in configs} & set(before)
 
 
 def test_a_plan_groups_cells_into_trunks_and_counts_as_the_architecture_does(write_study):

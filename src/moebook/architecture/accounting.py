@@ -7,7 +7,7 @@ Conventions, all of them choices, so all of them named:
 - The backward pass is twice the forward pass.
 - Attention is counted over the whole context, without halving for the causal mask, as
   Abnar et al. (2025), Kaplan et al. (2020) and torch's FlopCounterMode count it.
-- Every token passes the router, and K experts; the router has no cost in a dense model, which has none.
+- Every token passes the router, K experts and all shared experts; a dense model has no router.
 - "Active" parameters are those that a token's forward pass uses: K experts of E, and everything else.
 - "Embedding" parameters are the input table and the output projection, which are not tied.
 
@@ -49,7 +49,7 @@ class Counts:
 
 def count(
     *, vocab: Number, context: Number, layers: Number, width: Number,
-    expert_width: Number, experts: Number, active: Number, routed: Number,
+    expert_width: Number, experts: Number, active: Number, routed: Number, shared: Number = 0,
 ) -> Counts:
     """Count one shape.
 
@@ -59,6 +59,7 @@ def count(
         expert_width: hidden width f of one expert (three d x f matrices).
         experts, active: E and K.
         routed: 1 where there is a router, 0 in a dense model (an array where `experts` is one).
+        shared: experts of the same width that every token passes, beside the E.
     """
     attention = 4 * width * width  # query, key, value, output
     expert = 3 * width * expert_width  # gate, up, down
@@ -68,6 +69,7 @@ def count(
         "embedding": vocab * width,
         "attention": layers * attention,
         "experts": layers * expert * experts,
+        "shared experts": layers * expert * shared,
         "router": layers * router,
         "norms": layers * norms + width,
         "output": vocab * width,
@@ -76,6 +78,7 @@ def count(
         "attention projections": 6 * layers * attention,
         "attention scores": 12 * layers * context * width,  # Q K^T and A V, 2 n d each, tripled
         "experts": 6 * layers * expert * active,
+        "shared experts": 6 * layers * expert * shared,
         "router": 6 * layers * router,
         "output": 6 * vocab * width,
     }

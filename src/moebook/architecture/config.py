@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 from moebook.architecture.accounting import Counts, count
 from moebook.errors import InputError
+from moebook.files import later
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,9 @@ class ModelConfig:
         width, layers, heads: residual width d, depth, attention heads (head width = width / heads).
         ffn_width: hidden width of the whole feed-forward, d_ffn; an expert has d_ffn / granularity of it.
         granularity: G.
-        experts, active: E experts in a layer, K of them used per token. E = K = 1 is the dense model.
+        experts, active: E routed experts in a layer, K of them used per token. E = K = 1 is the dense model.
+        shared_experts: experts beside the routed ones that every token passes, with weight one and without
+            router (DeepSeekMoE, Dai et al. 2024, section 3.2); held as one network of their joint width.
         vocab, context: symbols; tokens of a training sequence.
         renormalise: whether the K chosen router weights are rescaled to sum to one.
 
@@ -35,12 +38,16 @@ class ModelConfig:
     renormalise: bool = True
     rope_theta: float = 10_000.0
     norm_eps: float = 1e-5
+    shared_experts: int = later(0)
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.type == "int" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise InputError(f"model: {field.name}: {value!r}: must be a whole number of at least 1")
+            least = 0 if field.name == "shared_experts" else 1
+            if field.type == "int" and (type(value) is not int or value < least):
+                raise InputError(
+                    f"model: {field.name}: {value!r}: must be a whole number of at least {least}"
+                )
             if field.type == "float" and not (isinstance(value, (int, float)) and value > 0):
                 raise InputError(f"model: {field.name}: {value!r}: must be a positive number")
             if field.type == "bool" and not isinstance(value, bool):
@@ -69,8 +76,14 @@ class ModelConfig:
         return self.ffn_width // self.granularity
 
     @property
+    def shared_width(self) -> int:
+        """Hidden width of the shared experts together; 0 where there are none."""
+        return self.shared_experts * self.expert_width
+
+    @property
     def sparsity(self) -> float:
-        """S = (E - K) / E (Abnar et al. 2025, section 2): experts only, not parameters."""
+        """S = (E - K) / E (Abnar et al. 2025, section 2): of the routed experts; parameters and shared
+        experts do not enter."""
         return (self.experts - self.active) / self.experts
 
     @property
@@ -83,6 +96,6 @@ def counts(config: ModelConfig) -> Counts:
     """Parameters, FLOPs per token and bytes of a model (conventions: `moebook.architecture.accounting`)."""
     return count(
         vocab=config.vocab, context=config.context, layers=config.layers, width=config.width,
-        expert_width=config.expert_width,
-        experts=config.experts, active=config.active, routed=int(config.routed),
+        expert_width=config.expert_width, experts=config.experts, active=config.active,
+        shared=config.shared_experts, routed=int(config.routed),
     )

@@ -8,6 +8,7 @@ from typing import Any
 from moebook.architecture.accounting import Counts, count
 from moebook.architecture.config import ModelConfig
 from moebook.errors import InputError
+from moebook.files import later
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,10 @@ class Family:
     Attributes:
         layers, vocab, context: as in ModelConfig.
         ffn_ratio: d_ffn = ffn_ratio * width.
-        granularity, active: G and K of the sparse members. Active expert width is K d_ffn / G, so
-            with K = G every member has the active feed-forward FLOPs of its dense twin.
+        granularity, active, shared_experts: G, K and the shared experts of the sparse members; the dense
+            member is one whole feed-forward and has none. The active width is (K + shared) d_ffn / G, so
+            with K + shared = G every member has the active feed-forward FLOPs of its dense twin. Sparsity
+            is that of the routed experts.
         head_width: the head width aimed at; a width that it does not divide gets the nearest that does.
     """
 
@@ -29,12 +32,16 @@ class Family:
     head_width: int = 16
     vocab: int = 256
     context: int = 128
+    shared_experts: int = later(0)
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"family: {field.name}: {value!r}: must be a whole number of at least 1")
+            least = 0 if field.name == "shared_experts" else 1
+            if type(value) is not int or value < least:
+                raise InputError(
+                    f"family: {field.name}: {value!r}: must be a whole number of at least {least}"
+                )
 
     def heads(self, width: int) -> int:
         """The number of heads whose width is even, divides `width`, and is nearest to `head_width`."""
@@ -62,20 +69,23 @@ class Family:
                 f"family: sparsity: {sparsity}: needs {self.active / (1 - sparsity):.3f} experts "
                 f"at K = {self.active}; not a whole number"
             )
-        return ModelConfig(**common, granularity=self.granularity, active=self.active, experts=experts)
+        return ModelConfig(
+            **common, granularity=self.granularity, active=self.active, experts=experts,
+            shared_experts=self.shared_experts,
+        )  # fmt: skip
 
     def counts_at(self, width: Any, sparsity: Any) -> Counts:
         """Counts at any real width and sparsity, or arrays of them (broadcast together).
 
         Between its members the family is continued with E = K / (1 - S) real. S = 0 counts as the dense
-        model, without router; G and K only enter through the active width K / G, which must be 1 there.
+        model: G experts of the sparse members' width, all of them active, without router or shared experts.
         """
         routed = (sparsity > 0) * 1
         return count(
             vocab=self.vocab, context=self.context, layers=self.layers, width=width,
             expert_width=self.ffn_ratio * width / self.granularity,
             experts=self._at_zero(self.active / (1 - sparsity), routed),
-            active=self._at_zero(self.active, routed), routed=routed,
+            active=self._at_zero(self.active, routed), shared=self.shared_experts * routed, routed=routed,
         )
 
     def _at_zero(self, sparse_count: Any, routed: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+BALANCES: dict[str, dict[str, float]] = {"loss": {}, "bias": {"balance_weight": 0.0, "bias_rate": 1e-3}}
 EXAMPLE = "Example: moebook train --width 32 --sparsity 0.75 --compute 3e10 --out out/first"
 
 
@@ -19,8 +20,18 @@ def train(
     layers: Annotated[int, typer.Option(help="Depth.")] = 2,
     granularity: Annotated[int, typer.Option(help="G: an expert has 1/G of the feed-forward's width.")] = 2,
     active: Annotated[int, typer.Option(help="K: experts used per token.")] = 2,
+    shared_experts: Annotated[
+        int, typer.Option(min=0, help="Experts beside them that every token passes; with K + these = G the "
+                                      "active FLOPs are the dense model's.")
+    ] = 0,
+    balance: Annotated[
+        str, typer.Option(help="Even the load of experts by a `loss`, or by a `bias` on the choice alone.")
+    ] = "loss",
     context: Annotated[int, typer.Option(help="Tokens of a training sequence.")] = 128,
     learning_rate: Annotated[float, typer.Option(help="Rate at width 64; scaled by sqrt(64 / d).")] = 4e-3,
+    query_key_scale: Annotated[
+        float, typer.Option(help="Factor of the initial deviation of the query and key projections.")
+    ] = 1.0,
     batch: Annotated[int, typer.Option(help="Sequences of a step.")] = 4,
     seed: Annotated[int, typer.Option(min=0, help="Decides initial weights and order of the text.")] = 0,
     folder: Annotated[
@@ -53,9 +64,16 @@ def train(
     from moebook.text import TextSpec, load_text
     from moebook.train import Recipe, run_configs, train_trunk
 
-    family = Family(layers=layers, granularity=granularity, active=active, context=context)
+    if balance not in BALANCES:
+        raise InputError(f"train: --balance: {balance!r}: must be {' or '.join(BALANCES)}")
+    family = Family(
+        layers=layers, granularity=granularity, active=active, context=context, shared_experts=shared_experts
+    )
     model = family.config(width, sparsity)
-    recipe = Recipe(learning_rate=learning_rate, batch_sequences=batch)
+    recipe = Recipe(
+        learning_rate=learning_rate, batch_sequences=batch, query_key_scale=query_key_scale,
+        **BALANCES[balance],
+    )  # fmt: skip
     batch_tokens = batch * context
     if tokens is None:
         tokens = max(1, round(compute / counts(model).flops_per_token / batch_tokens)) * batch_tokens

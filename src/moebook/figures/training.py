@@ -53,9 +53,12 @@ def router_load(load_LE: np.ndarray, active: int) -> Figure:
 
 @styled
 def terms(parts: Mapping[str, Mapping[str, float]], unit: str) -> Figure:
-    """What the parts of a whole are: a bar of shares for each label; `parts` maps label to {term: amount}."""
+    """What the parts of a whole are: a bar of shares for each label; `parts` maps label to {term: amount}.
+
+    A term that is zero everywhere is not drawn.
+    """
     figure, axes = new_figure(5.2, 0.9 + 0.55 * len(parts))
-    names = list(dict.fromkeys(name for terms_ in parts.values() for name in terms_))
+    names = list(dict.fromkeys(name for terms_ in parts.values() for name in terms_ if terms_[name]))
     for row, terms_ in enumerate(parts.values()):
         left, whole = 0.0, sum(terms_.values())
         for index, name in enumerate(names):

@@ -2,6 +2,7 @@
 
 RMSNorm before attention and before the experts, rotary positions, RMSNorm on all of the queries and
 keys (QK-norm), SwiGLU experts chosen by softmax then top-k, no biases, input and output embeddings not tied.
+Two options go beyond it: shared experts, and biases that choose experts (balancing without a loss).
 
 Shapes: B sequences, N tokens of one, T = B * N tokens, D width, H heads, W head width, V symbols, L layers,
 E experts, K experts of a token.
@@ -18,7 +19,7 @@ from torch.nn import functional
 
 from moebook.architecture import ModelConfig, counts
 from moebook.model.experts import Experts
-from moebook.model.router import route
+from moebook.model.router import bias_step, route
 
 
 class Output(NamedTuple):
@@ -79,7 +80,7 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Attention, then experts, each on a normalised copy and added to the stream."""
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig, biased: bool = False):
         super().__init__()
         self.config = config
         self.norm_attention = RMSNorm(config.width, eps=config.norm_eps)
@@ -87,14 +88,23 @@ class Block(nn.Module):
         self.norm_experts = RMSNorm(config.width, eps=config.norm_eps)
         self.experts = Experts(config.experts, config.width, config.expert_width)
         self.router_ED = nn.Parameter(torch.empty(config.experts, config.width)) if config.routed else None
+        self.shared = Experts(1, config.width, config.shared_width) if config.shared_experts else None
+        self.register_buffer("bias_E", torch.zeros(config.experts) if biased and config.routed else None)
+
+    def _load_from_state_dict(self, state_dict, prefix, *rest):
+        if self.bias_E is None and f"{prefix}bias_E" in state_dict:  # a model trained with biases needs them
+            self.bias_E = torch.zeros(self.config.experts, device=self.router_ED.device)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def forward(self, x_BND: Tensor, cos_NW: Tensor, sin_NW: Tensor):
         x_BND = x_BND + self.attention(self.norm_attention(x_BND), cos_NW, sin_NW)
         y_TD = self.norm_experts(x_BND).flatten(0, 1)
+        if self.shared is not None:
+            x_BND = x_BND + self.shared.dense(y_TD).view_as(x_BND)
         if self.router_ED is None:
             return x_BND + self.experts.dense(y_TD).view_as(x_BND), None
         logits_TE = functional.linear(y_TD, self.router_ED)
-        routing = route(logits_TE, self.config.active, self.config.renormalise)
+        routing = route(logits_TE, self.config.active, self.config.renormalise, self.bias_E)
         y_TD = self.experts(y_TD, routing.expert_TK, routing.weight_TK)
         return x_BND + y_TD.view_as(x_BND), routing
 
@@ -105,24 +115,31 @@ class Decoder(nn.Module):
     Weights are drawn from `seed` on the CPU, so that a seed means the same model on every device:
     embeddings of unit scale, matrices normal with variance 1 / fan-in, those that write into the
     residual stream divided by sqrt(2 * layers), the output projection small.
+
+    Args:
+        query_key_scale: factor of the deviation of the query and key projections.
+        biased: whether routers have selection biases, buffers `bias_E` that start at zero and that
+            `shift_biases` moves. A state that holds some loads into any model.
     """
 
-    def __init__(self, config: ModelConfig, seed: int = 0):
+    def __init__(
+        self, config: ModelConfig, seed: int = 0, query_key_scale: float = 1.0, biased: bool = False
+    ):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab, config.width)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(Block(config, biased) for _ in range(config.layers))
         self.norm = RMSNorm(config.width, eps=config.norm_eps)
         self.output = nn.Linear(config.width, config.vocab, bias=False)
         cos_NW, sin_NW = rotary_tables(config.context, config.head_width, config.rope_theta)
         self.register_buffer("cos_NW", cos_NW, persistent=False)
         self.register_buffer("sin_NW", sin_NW, persistent=False)
-        self._initialise(seed)
+        self._initialise(seed, query_key_scale)
         held = sum(p.numel() for p in self.parameters())
         assert held == counts(config).params, f"holds {held} parameters, not {counts(config).params}"
 
     @torch.no_grad()
-    def _initialise(self, seed: int) -> None:
+    def _initialise(self, seed: int, query_key_scale: float) -> None:
         generator = torch.Generator().manual_seed(seed)
         width = self.config.width
         into_stream = 1 / math.sqrt(2 * self.config.layers)
@@ -134,11 +151,22 @@ class Decoder(nn.Module):
         draw(self.output.weight, 1 / width)
         for block in self.blocks:
             draw(block.attention.qkv.weight, width**-0.5)
+            block.attention.qkv.weight[: 2 * width] *= query_key_scale
             draw(block.attention.out.weight, width**-0.5 * into_stream)
             draw(block.experts.in_EDF2, width**-0.5)
             draw(block.experts.out_EFD, self.config.expert_width**-0.5 * into_stream)
             if block.router_ED is not None:
                 draw(block.router_ED, width**-0.5)
+            if block.shared is not None:
+                draw(block.shared.in_EDF2, width**-0.5)
+                draw(block.shared.out_EFD, self.config.shared_width**-0.5 * into_stream)
+
+    @torch.no_grad()
+    def shift_biases(self, load_LE: Tensor, rate: float) -> None:
+        """Move the selection biases after a step with this load, [L, E]; nothing in a dense model."""
+        for block, load_E in zip(self.blocks, load_LE, strict=True):
+            if block.bias_E is not None:
+                block.bias_E += bias_step(load_E, rate)
 
     def forward(self, tokens_BN: Tensor) -> Output:
         """Next-symbol logits for int64 tokens [B, N], N up to `config.context`."""

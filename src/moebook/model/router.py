@@ -29,7 +29,7 @@ class Routing(NamedTuple):
     load_E: Tensor
 
 
-def route(logits_TE: Tensor, active: int, renormalise: bool) -> Routing:
+def route(logits_TE: Tensor, active: int, renormalise: bool, bias_E: Tensor | None = None) -> Routing:
     """Softmax over all experts, then the top K, as OLMoE does (Muennighoff et al. 2024, section 2).
 
     Ties go to the expert that torch's `topk` (or `max`, at K = 1) returns first.
@@ -39,16 +39,22 @@ def route(logits_TE: Tensor, active: int, renormalise: bool) -> Routing:
         active: K.
         renormalise: rescale the K weights so that they sum to one. With K = 1 that would cut the
             router's gradient, so a single weight is kept as it is.
+        bias_E: added to the probabilities to choose the experts, and for nothing else: weights and losses
+            are those of the probabilities themselves (Wang et al. 2024, Eq. 3, and DeepSeek-V3 add it to
+            sigmoid scores; ours are the softmax's). See `bias_step`.
     """
     experts = logits_TE.shape[-1]
     logits_TE = logits_TE if logits_TE.dtype == torch.float64 else logits_TE.float()
     probability_TE = logits_TE.softmax(-1)
+    score_TE = probability_TE if bias_E is None else probability_TE.detach() + bias_E
     if active == 1:  # max is several times faster than topk
-        weight_TK, expert_TK = probability_TE.max(-1, keepdim=True)
+        weight_TK, expert_TK = score_TE.max(-1, keepdim=True)
     else:
-        weight_TK, expert_TK = probability_TE.topk(active, -1)
-        if renormalise:
-            weight_TK = weight_TK / weight_TK.sum(-1, keepdim=True)
+        weight_TK, expert_TK = score_TE.topk(active, -1)
+    if bias_E is not None:
+        weight_TK = probability_TE.gather(-1, expert_TK)
+    if active > 1 and renormalise:
+        weight_TK = weight_TK / weight_TK.sum(-1, keepdim=True)
     with torch.no_grad():
         counts_E = torch.zeros(experts, dtype=torch.int64, device=logits_TE.device)
         flat = expert_TK.reshape(-1)
@@ -57,3 +63,11 @@ def route(logits_TE: Tensor, active: int, renormalise: bool) -> Routing:
     balance_loss = experts * (load_E * probability_TE.mean(0)).sum()
     z_loss = logits_TE.logsumexp(-1).square().mean()
     return Routing(expert_TK, weight_TK, balance_loss, z_loss, load_E)
+
+
+def bias_step(load_E: Tensor, rate: float) -> Tensor:
+    """What to add to `bias_E` after a step with this load: `rate` up below the mean load, down above it.
+
+    Balancing without an auxiliary loss (Wang et al. 2024, Algorithm 1). Stays on the load's device.
+    """
+    return rate * (1 / load_E.shape[-1] - load_E).sign()

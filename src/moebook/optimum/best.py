@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import arviz as az
@@ -12,6 +12,7 @@ from moebook.architecture import Family
 from moebook.bayes import Posterior, require_passed
 from moebook.bayes.identity import identity
 from moebook.errors import InputError
+from moebook.files import stored
 from moebook.optimum.grid import Fitted, Grid, fitted_span, fixed_size_grid, free_size_grid
 from moebook.optimum.minimum import lowest
 
@@ -173,7 +174,7 @@ def optimum(
     prior, *_ = size_profile(posterior, grid, "prior", discrepancy, draws=500)
     question = {
         "posterior": posterior.identity, "compute_flops": float(compute_flops),
-        "params": None if params is None else float(params), "family": asdict(family),
+        "params": None if params is None else float(params), "family": stored(family),
         "sparsity_points": sparsity_points, "width_points": width_points, "discrepancy": discrepancy,
     }  # fmt: skip
     return Optimum(

@@ -66,7 +66,8 @@ def compare_run(made: Record, committed: Record | None, deviation_nats: float) -
     """
     if committed is None:
         return Comparison(made.key, DIFFERS, "no committed run has this key")
-    if (made.status, made.measures, made.curve) == (committed.status, committed.measures, committed.curve):
+    measures = {name: made.measures.get(name) for name in committed.measures}  # it may have measured less
+    if (made.status, measures, made.curve) == (committed.status, committed.measures, committed.curve):
         return Comparison(made.key, SAME_BITS)
     if not (made.done and committed.done):
         return Comparison(made.key, DIFFERS, f"{made.status} now, {committed.status} before")

@@ -47,7 +47,8 @@ class Record:
     config: {model: {...}, recipe: {...}, text: {name, sha256, ...}, tokens, seed}, plain values only.
     numerics: version of the computation; two versions do not give the same numbers.
     status: "done", "diverged" or "failed"; `reason` says why, and at which step, unless done.
-    measures: what was counted and measured; losses in nats a token. A run that is not done has no loss.
+    measures: what was counted and measured, numbers or lists of them, one for each layer; losses in nats a
+        token. A run that is not done has no loss.
     curve: {tokens: [...], loss_nats: [...]}, the training loss, thinned.
     cost: {wall_seconds, cpu_seconds, tokens_per_second}.
     environment: {device, ...}: hardware, versions, commit of the code.
@@ -198,9 +199,12 @@ def _validate(record: Record) -> None:
         _need(isinstance(getattr(record, name), str), name, getattr(record, name), "must be text")
     for name in ("measures", "curve", "cost", "environment"):
         _need(isinstance(getattr(record, name), Mapping), name, getattr(record, name), "must be a mapping")
-    for part in ("measures", "cost"):
-        for name, value in getattr(record, part).items():
-            _need(value is None or _is_number(value), f"{part}.{name}", value, "must be a number or null")
+    for name, value in record.cost.items():
+        _need(value is None or _is_number(value), f"cost.{name}", value, "must be a number or null")
+    for name, value in record.measures.items():
+        listed = value if isinstance(value, list) and name.endswith("_by_layer") else [value]
+        ok = value is None or all(map(_is_number, listed))
+        _need(ok, f"measures.{name}", value, "must be a number or null, or numbers by layer")
     _validate_measures(record)
 
 

@@ -26,7 +26,7 @@ COLUMNS = (
     "key", "study", "text", "status", "reason", "seed",
     "params", "params_active", "params_nonembedding", "params_active_nonembedding",
     "tokens", "compute_flops", "flops_per_token", "sparsity",
-    "experts", "active", "granularity", "width", "layers",
+    "experts", "active", "shared_experts", "granularity", "width", "layers",
     "loss_nats", "loss_stderr_nats", "bits_per_byte",
     "learning_rate", "batch_tokens", "wall_seconds", "tokens_per_second", "device", "numerics",
 )  # fmt: skip
@@ -40,6 +40,7 @@ def row(record: Record) -> dict[str, Any]:
         | {name: record.measures.get(name) for name in _MEASURES}
         | {name: record.model[name] for name in _MODEL}
         | {
+            "shared_experts": record.model.get("shared_experts", 0),
             "tokens": record.tokens,
             "learning_rate": record.recipe.get("learning_rate"),
             "batch_tokens": None if batch is None else batch * record.model["context"],

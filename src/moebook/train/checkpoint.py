@@ -78,8 +78,9 @@ class Checkpoint:
 
 
 def training_tensors(model: torch.nn.Module, optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
-    """Weights and moments by name: `weight.<parameter>`, `mean.<parameter>`, `square.<parameter>`."""
-    tensors = {}
+    """Weights and moments by name: `weight.<parameter>`, `mean.<parameter>`, `square.<parameter>`; and
+    `buffer.<name>` for what else a model keeps (the biases of its routers)."""
+    tensors = {f"buffer.{name}": buffer for name, buffer in _kept_buffers(model)}
     for name, parameter in model.named_parameters():
         tensors[f"weight.{name}"] = parameter
         state = optimizer.state.get(parameter)
@@ -89,12 +90,19 @@ def training_tensors(model: torch.nn.Module, optimizer: torch.optim.AdamW) -> di
     return tensors
 
 
+def _kept_buffers(model: torch.nn.Module) -> list[tuple[str, Tensor]]:
+    kept = model.state_dict(keep_vars=True)
+    return [(name, buffer) for name, buffer in model.named_buffers() if name in kept]
+
+
 @torch.no_grad()
 def restore_training(
     model: torch.nn.Module, optimizer: torch.optim.AdamW, tensors: dict[str, Tensor], step: int
 ) -> None:
     """Put weights and moments back; `step` is the number of optimiser steps taken."""
     optimizer.state.clear()
+    for name, buffer in _kept_buffers(model):
+        buffer.copy_(tensors[f"buffer.{name}"])
     for name, parameter in model.named_parameters():
         parameter.copy_(tensors[f"weight.{name}"])
         if f"mean.{name}" in tensors:

@@ -1,6 +1,6 @@
 """The loss on the whole held-out text.
 
-Shapes: B windows, N tokens of a window.
+Shapes: B windows, N tokens of a window, L layers, E experts.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ class HeldOut:
         stderr_nats: its standard error with documents as the sampling unit (a ratio of sums).
         tokens, documents: how many.
         balance_loss: mean of the router's balance loss over batches and layers (1 is even, 0 is dense).
-        load_largest, load_smallest: share of the assignments of the busiest and the idlest expert of any
-            layer, times E: 1 is even, 0 a dead expert.
+        load_largest, load_smallest: for each layer, share of the assignments of its busiest and of its
+            idlest expert, times E: 1 is even, 0 a dead expert.
+        load_effective: for each layer, exp(H) / E, H the entropy of the shares: the share of the experts
+            that would make the same entropy if load were even on them and nothing on the others.
     """
 
     loss_nats: float
@@ -34,8 +36,9 @@ class HeldOut:
     tokens: int
     documents: int
     balance_loss: float
-    load_largest: float
-    load_smallest: float
+    load_largest: tuple[float, ...]
+    load_smallest: tuple[float, ...]
+    load_effective: tuple[float, ...]
 
     @property
     def bits(self) -> float:
@@ -93,7 +96,13 @@ def held_out_loss(model: Decoder, text: Text, precision: str = "auto", batch: in
         np.add.at(sums, document_B[part], loss_B)
         np.add.at(tokens, document_B[part], valid.sum(1))
     mean, stderr = ratio_with_stderr(sums, tokens)
-    load_LE = load_LE * load_LE.shape[1]
-    return HeldOut(
-        mean, stderr, int(tokens.sum()), len(sums), balance, float(load_LE.max()), float(load_LE.min())
-    )
+    return HeldOut(mean, stderr, int(tokens.sum()), len(sums), balance, *load_statistics(load_LE))
+
+
+def load_statistics(load_LE: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    """`load_largest`, `load_smallest` and `load_effective` (see HeldOut) of shares that sum to 1 a layer."""
+    experts = load_LE.shape[1]
+    logs_LE = np.log(load_LE, out=np.zeros_like(load_LE), where=load_LE > 0)
+    effective_L = np.exp(-(load_LE * logs_LE).sum(1)) / experts
+    largest_L, smallest_L = load_LE.max(1) * experts, load_LE.min(1) * experts
+    return tuple(tuple(found_L.tolist()) for found_L in (largest_L, smallest_L, effective_L))

@@ -54,7 +54,9 @@ class Trainer:
 
     def __init__(self, config: RunConfig, text: Text, device: torch.device):
         self.config, self.text, self.device = config, text, device
-        self.model = Decoder(config.model, config.seed).to(device)
+        biased = config.recipe.bias_rate > 0
+        model = Decoder(config.model, config.seed, config.recipe.query_key_scale, biased)
+        self.model = model.to(device)
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
         plain = [p for p in self.model.parameters() if p.ndim <= 1]
         recipe = config.recipe
@@ -85,6 +87,7 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        self.model.shift_biases(out.load_LE, recipe.bias_rate)
         self._unread.append(loss.detach())
         self.progress.step += 1
 
@@ -150,7 +153,9 @@ def _record(trainer: Trainer, config: RunConfig, study: str, reason: str = "") -
             "bits_per_byte": found.bits, "heldout_tokens": found.tokens,
             "heldout_documents": found.documents, "train_loss_nats": sum(last) / len(last),
             "balance_loss": found.balance_loss,
-            "load_largest": found.load_largest, "load_smallest": found.load_smallest,
+            "load_largest": max(found.load_largest), "load_smallest": min(found.load_smallest),
+            "load_largest_by_layer": found.load_largest, "load_smallest_by_layer": found.load_smallest,
+            "load_effective_by_layer": found.load_effective,
         }
         if not math.isfinite(found.loss_nats):
             reason = f"the held-out loss is {found.loss_nats} nats after step {progress.step}"

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, fields
 
 from moebook.errors import InputError
+from moebook.files import later
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,11 @@ class Recipe:
         weight_decay: taken off the matrices at each step, times nothing: independent of the rate.
         clip: largest norm of the gradient.
         balance_weight, z_weight: weights of the router's losses (Switch form; see `moebook.model.router`).
+        bias_rate: how far each expert's selection bias moves after a step, towards even load (Wang et al.
+            2024; see `moebook.model.router`); 0 is without. The biases are added to probabilities, whose
+            mean is 1 / E: a rate is small or large beside that.
+        query_key_scale: factor of the initial deviation of the query and key projections. Behind QK-norm it
+            leaves the first forward pass as it was; the gradient of a smaller matrix turns it faster.
         precision: "fp32", "bf16" (autocast) or "auto", which is fp32 on a CPU and bf16 on a CUDA GPU.
     """
 
@@ -36,6 +42,8 @@ class Recipe:
     balance_weight: float = 0.02
     z_weight: float = 0.0
     precision: str = "auto"
+    bias_rate: float = later(0.0)
+    query_key_scale: float = later(1.0)
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -46,10 +54,10 @@ class Recipe:
                 raise InputError(f"recipe: {field.name}: {value!r}: must be a number")
             if field.type == "int" and not isinstance(value, int):
                 raise InputError(f"recipe: {field.name}: {value!r}: must be a whole number")
-        for name in ("learning_rate", "batch_sequences", "epsilon", "clip"):
+        for name in ("learning_rate", "batch_sequences", "epsilon", "clip", "query_key_scale"):
             if getattr(self, name) <= 0:
                 raise InputError(f"recipe: {name}: {getattr(self, name)!r}: must be positive")
-        for name in ("warmup_tokens", "weight_decay", "balance_weight", "z_weight"):
+        for name in ("warmup_tokens", "weight_decay", "balance_weight", "z_weight", "bias_rate"):
             if getattr(self, name) < 0:
                 raise InputError(f"recipe: {name}: {getattr(self, name)!r}: must not be negative")
         for name in ("beta1", "beta2", "decay_share"):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from moebook.architecture import ModelConfig, counts
 from moebook.errors import InputError
+from moebook.files import stored
 from moebook.runs import run_key
 from moebook.train.numerics import NUMERICS
 from moebook.train.recipe import Recipe
@@ -32,8 +33,8 @@ class RunConfig:
     seed: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain nested mappings, as a record stores them."""
-        return asdict(self)
+        """Plain nested mappings, as a record stores them; options that came later only where they are set."""
+        return stored(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
