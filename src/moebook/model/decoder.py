@@ -91,11 +91,6 @@ class Block(nn.Module):
         self.shared = Experts(1, config.width, config.shared_width) if config.shared_experts else None
         self.register_buffer("bias_E", torch.zeros(config.experts) if biased and config.routed else None)
 
-    def _load_from_state_dict(self, state_dict, prefix, *rest):
-        if self.bias_E is None and f"{prefix}bias_E" in state_dict:  # a model trained with biases needs them
-            self.bias_E = torch.zeros(self.config.experts, device=self.router_ED.device)
-        super()._load_from_state_dict(state_dict, prefix, *rest)
-
     def forward(self, x_BND: Tensor, cos_NW: Tensor, sin_NW: Tensor):
         x_BND = x_BND + self.attention(self.norm_attention(x_BND), cos_NW, sin_NW)
         y_TD = self.norm_experts(x_BND).flatten(0, 1)
@@ -118,8 +113,8 @@ class Decoder(nn.Module):
 
     Args:
         query_key_scale: factor of the deviation of the query and key projections.
-        biased: whether routers have selection biases, buffers `bias_E` that start at zero and that
-            `shift_biases` moves. A state that holds some loads into any model.
+        biased: whether routers have selection biases, which start at zero and which `shift_biases` moves.
+            They are buffers, part of the state; a state with them loads into a model made with them alone.
     """
 
     def __init__(
