@@ -9,7 +9,9 @@ import typer
 
 from moebook.errors import InputError
 
-VERBS = ("study", "train", "runs", "fit", "optimum", "book", "reproduce")
+VERBS = ("study", "train", "export", "import", "runs", "fit", "optimum", "book", "reproduce")
+#: Verbs that share a module; any other has one of its own name.
+MODULES = {"export": "exchange", "import": "exchange"}
 
 app = typer.Typer(
     name="moebook",
@@ -21,8 +23,8 @@ app = typer.Typer(
     "and read the optimal sparsity off its posterior.",
     epilog="Start with: moebook study plan quick  |  moebook optimum --compute 1e12  |  moebook book build",
 )
-for _verb in VERBS:
-    importlib.import_module(f"moebook.cli.{_verb}").register(app)
+for _module in dict.fromkeys(MODULES.get(verb, verb) for verb in VERBS):
+    importlib.import_module(f"moebook.cli.{_module}").register(app)
 
 
 def main() -> None:
