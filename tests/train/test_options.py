@@ -158,3 +158,13 @@ def test_a_record_has_the_load_of_every_layer(text, tmp_path, sparsity):
     assert max(largest) == measures["load_largest"] and min(smallest) == measures["load_smallest"]
     for most, least, share in zip(largest, smallest, effective, strict=True):
         assert (most, least, share) == (1, 1, 1) if sparsity == 0 else least < 1 < most and 0 < share < 1
+
+
+def test_in_training_biases_keep_experts_in_use_that_die_without(text, tmp_path):
+    """No auxiliary loss in either run."""
+    effective = {}
+    for rate in (0.0, 3e-3):
+        recipe = Recipe(learning_rate=8e-3, warmup_tokens=1024, balance_weight=0.0, bias_rate=rate)
+        (record,) = train(text, tmp_path / str(rate), [200 * BATCH], recipe=recipe)
+        effective[rate] = record.measures["load_effective_by_layer"]
+    assert max(effective[0.0]) < 0.8 and min(effective[3e-3]) > 0.9

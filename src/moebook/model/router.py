@@ -68,6 +68,7 @@ def route(logits_TE: Tensor, active: int, renormalise: bool, bias_E: Tensor | No
 def bias_step(load_E: Tensor, rate: float) -> Tensor:
     """What to add to `bias_E` after a step with this load: `rate` up below the mean load, down above it.
 
-    Balancing without an auxiliary loss (Wang et al. 2024, Algorithm 1). Stays on the load's device.
+    Balancing without an auxiliary loss (Wang et al. 2024, Algorithm 1). Stays on the load's device. A rate
+    above the differences between tokens' probabilities lets whole groups of tokens jump back and forth.
     """
     return rate * (1 / load_E.shape[-1] - load_E).sign()
