@@ -12,7 +12,9 @@ IMPORT = "Example: moebook import out/hf --from hf --out out/again"
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="Folder that moebook train, or moebook import, wrote.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Folder that moebook train, or moebook import, wrote.")
+    ],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write.")],
     to: Annotated[str, typer.Option(help="Form to write: hf (transformers' OlmoeForCausalLM).")] = "hf",
     force: Annotated[
@@ -21,7 +23,7 @@ def export(
 ) -> None:
     """Write a trained model as a checkpoint that AutoModelForCausalLM and AutoTokenizer load.
 
-    The logits are the same within 1e-5. The folder has a model card, and a tokenizer of bytes.
+    The folder has a model card and a tokenizer of bytes. It is the same function, up to rounding.
     An earlier export, unchanged, is replaced; other files are not, but for --force.
     """
     _only_hf("export: --to", to)
@@ -54,7 +56,7 @@ def import_(
 ) -> None:
     """Read an OlmoeForCausalLM checkpoint into a folder that moebook export takes too.
 
-    What such a model can have and ours cannot is refused, never dropped.
+    A model that ours cannot be (biases, grouped queries, scaled positions...) is refused, never bent.
     It has no record of a run, and gets none.
     """
     _only_hf("import: --from", from_)
