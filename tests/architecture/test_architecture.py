@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from moebook.architecture import Family, ModelConfig, abnar_flops_per_token, counts
+from moebook.architecture import Family, ModelConfig, counts
 from moebook.errors import InputError
 from moebook.files import stored
 
@@ -30,14 +30,6 @@ def test_terms_sum_to_totals():
         assert sum(found.parameter_terms.values()) == found.params
         assert sum(found.flop_terms.values()) == found.flops_per_token
         assert found.training_bytes() == 16 * found.params
-
-
-def test_the_papers_count_differs_only_in_its_router_where_d_ffn_is_four_d():
-    config = ModelConfig(width=64, ffn_width=256, heads=4, layers=2, experts=8, active=2,
-                         vocab=1000, context=256)
-    paper = abnar_flops_per_token(vocab=1000, context=256, layers=2, width=64, granularity=1, experts=8,
-                                  active=2)
-    assert paper - counts(config).flops_per_token == 2 * (14 - 6) * 64 * 8
 
 
 @pytest.mark.parametrize("sparsity", [0, 0.5, 0.75, 0.9375, 63 / 64])

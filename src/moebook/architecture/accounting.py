@@ -1,18 +1,33 @@
 """Parameters, FLOPs and bytes of a mixture-of-experts decoder, term by term.
 
-Conventions, all of them choices, so all of them named:
+L layers, d width, f = d_ffn / G width of an expert, E experts, K of them a token's, s shared, n context,
+V symbols. For each term of `Counts`: parameters; FLOPs of a token, forward and backward; the convention.
 
-- A product of an (m, k) and a (k, n) matrix is 2 m k n FLOPs; nothing but matrix products counts
-  (norms, softmax, activations, rotary embeddings, the look-up of an embedding: 0).
-- The backward pass is twice the forward pass.
-- Attention is counted over the whole context, without halving for the causal mask, as
-  Abnar et al. (2025), Kaplan et al. (2020) and torch's FlopCounterMode count it.
-- Every token passes the router, K experts and all shared experts; a dense model has no router.
-- "Active" parameters are those that a token's forward pass uses: K experts of E, and everything else.
-- "Embedding" parameters are the input table and the output projection, which are not tied.
+| term | parameters | FLOPs | convention |
+|---|---|---|---|
+| embedding | V d | 0 | a look-up multiplies nothing; its backward pass only adds |
+| attention projections | 4 L d^2 | 24 L d^2 | query, key, value, output ("attention" as parameters) |
+| attention scores | 0 | 12 L n d | Q K^T and A V over the whole context, not halved for the causal mask |
+| experts | 3 L E d f | 18 L K d f | gate, up, down; dropless, so exactly K a token |
+| shared experts | 3 L s d f | 18 L s d f | every token passes them |
+| router | L d E | 6 L d E | every token, all E rows; a dense model (E = 1) has none |
+| norms | 4 L d + d | 0 | before attention, before the experts, on queries, on keys; at the end |
+| output | V d | 6 V d | not tied to the embedding; every position |
+
+Conventions behind them, all of them choices, so all of them named:
+
+- A product of an (m, k) and a (k, n) matrix is 2 m k n FLOPs; nothing but matrix products counts: norms,
+  softmax, activations, rotary embeddings, top-k, the weighting of the experts' outputs are 0.
+- The backward pass is twice the forward pass: one product for the inputs, one for the weights.
+- Attention is counted over the whole context, as Abnar et al. (2025) and torch's FlopCounterMode count it;
+  Kaplan et al. (2020, Table 1) count half of that. torch agrees with the first two points as well.
+- "Active" parameters are those that a token's forward pass uses: K experts of E, and everything else,
+  the whole tables of symbols among it.
+- "Embedding" parameters are the input table and the output projection.
+- Recomputation, the optimiser and evaluation are no part of C.
 
 The formulae are plain arithmetic: they take whole numbers, real numbers (a family continued between
-its members, as the optimum needs) or numpy arrays alike.
+its members, as the optimum needs) or numpy arrays alike. Other conventions: `architecture.conventions`.
 """
 
 from __future__ import annotations
@@ -94,21 +109,3 @@ def count(
         parameter_terms=parameter_terms,
         flop_terms=flop_terms,
     )
-
-
-def abnar_flops_per_token(
-    *, vocab: Number, context: Number, layers: Number, width: Number,
-    granularity: Number, experts: Number, active: Number,
-) -> Number:
-    """The paper's count for d_ffn = 4 d (Abnar et al. 2025, appendix), forward and backward.
-
-    `layers (24 d^2 + 12 d context + 72/G K d^2 + 14 d E) + 6 vocab d`. Its Eq. 9 drops the router's 14 d E.
-    """
-    d = width
-    block = 24 * d**2 + 12 * d * context + 72 / granularity * active * d**2 + 14 * d * experts
-    return layers * block + 6 * vocab * d
-
-
-def six_n_flops_per_token(params_active: Number) -> Number:
-    """The rule of thumb C = 6 N_a D, per token (Kaplan et al. 2020); far off at small width."""
-    return 6 * params_active
