@@ -52,6 +52,8 @@ def test_every_verb_teaches_with_an_example(verb):
     (["--sparsity", "1", "--compute", "1e9"], "sparsity: 1.0: must lie in [0, 1)"),
     (["--width", "15", "--compute", "1e9"], "width: 15"),
     (["--compute", "1e9", "--learning-rate", "0"], "learning_rate: 0.0: must be positive"),
+    (["--compute", "1e9", "--balance", "hope"], "--balance: 'hope': must be loss or bias"),
+    (["--compute", "1e9", "--query-key-scale", "-1"], "query_key_scale: -1.0: must be positive"),
     (["--compute", "1e9", "--folder", "missing"], "missing"),
 ])  # fmt: skip
 def test_train_refuses_bad_input_in_one_line_and_writes_nothing(words, message, tmp_path):
@@ -77,6 +79,19 @@ def test_train_ends_with_a_record_and_a_model(folder, tmp_path):
     assert json.loads((tmp_path / "out" / "record.json").read_text()) == record
     assert (tmp_path / "out" / "model.safetensors").stat().st_size > 4 * record["measures"]["params"]
     assert str(tmp_path) not in (tmp_path / "out" / "record.json").read_text()
+
+
+def test_train_takes_the_options_of_model_and_recipe(folder, tmp_path):
+    words = ["train", "--width", "8", "--tokens", "5120", "--folder", str(folder / "plain"), "--out", "out"]
+    options = ["--sparsity", "0.75", "--active", "1", "--shared-experts", "1", "--balance", "bias"]
+    done = moebook(*words, *options, "--query-key-scale", "0.3", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    config = json.loads(done.stdout)["config"]
+    assert (config["model"]["experts"], config["model"]["shared_experts"]) == (4, 1)
+    found = [config["recipe"][name] for name in ("balance_weight", "bias_rate", "query_key_scale")]
+    assert found == [0, 1e-3, 0.3]
+    plain = moebook(*words[:-1], "plain", "--json", cwd=tmp_path)
+    assert "bias_rate" not in plain.stdout and "shared_experts" not in plain.stdout
 
 
 def test_a_finished_run_or_a_strangers_file_is_not_overwritten(folder, tmp_path):

@@ -110,6 +110,17 @@ def test_the_step_of_a_bias_by_hand():
 
 
 @pytest.mark.parametrize("active", [1, 2])
+def test_nothing_is_read_back_to_the_host(active):
+    """Tensors without data: whatever waited for a value, as a copy from a GPU does, would fail."""
+    bias_E = torch.zeros(8, device="meta")
+    routing = route(torch.empty(20, 8, device="meta"), active, True, bias_E)
+    bias_E += bias_step(routing.load_E, 1e-3)
+    assert routing.expert_TK.shape == (20, active) and bias_E.device.type == "meta"
+    with pytest.raises(RuntimeError, match="meta"):
+        routing.load_E.max().item()
+
+
+@pytest.mark.parametrize("active", [1, 2])
 def test_a_collapsed_router_is_evened_by_biases_and_not_without(active):
     """Every token prefers the same experts; only the biases move."""
     logits_TE = random_logits(2000, 8) + torch.tensor([4.0, 3, 2, 0, 0, 0, 0, 0], dtype=torch.float64)
