@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from moebook.architecture import ModelConfig, counts
+from moebook.model import fused
 from moebook.model.experts import Experts
 from moebook.model.router import bias_step, route
 
@@ -53,6 +54,8 @@ class RMSNorm(nn.RMSNorm):
     """torch's, with its weight in the input's type: under autocast the fused kernel takes no mixture."""
 
     def forward(self, x: Tensor) -> Tensor:
+        if fused.takes(x, self.weight):
+            return fused.norm(x, self.weight, self.eps)
         return functional.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
@@ -68,11 +71,19 @@ class Attention(nn.Module):
         self.norm_q = RMSNorm(width, eps=config.norm_eps)
         self.norm_k = RMSNorm(width, eps=config.norm_eps)
 
-    def forward(self, x_BND: Tensor, cos_NW: Tensor, sin_NW: Tensor) -> Tensor:
-        q, k, v = self.qkv(x_BND).chunk(3, -1)
+    def _heads(self, qkv_BNC: Tensor, cos_NW: Tensor, sin_NW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values by head, [B, H, N, W]."""
+        if fused.takes(qkv_BNC, self.norm_q.weight, cos_NW):
+            scale_q_D, scale_k_D = self.norm_q.weight, self.norm_k.weight
+            return fused.placed_heads(qkv_BNC, scale_q_D, scale_k_D, cos_NW, sin_NW, self.norm_q.eps)
+        q, k, v = qkv_BNC.chunk(3, -1)
         parts = (self.norm_q(q), self.norm_k(k), v)
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
         q, k = (_rotate(part, cos_NW, sin_NW).to(v.dtype) for part in (q, k))
+        return q, k, v
+
+    def forward(self, x_BND: Tensor, cos_NW: Tensor, sin_NW: Tensor) -> Tensor:
+        q, k, v = self._heads(self.qkv(x_BND), cos_NW, sin_NW)
         y_BHNW = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.out(y_BHNW.transpose(1, 2).flatten(2))
 
@@ -98,7 +109,7 @@ class Block(nn.Module):
             x_BND = x_BND + self.shared.dense(y_TD).view_as(x_BND)
         if self.router_ED is None:
             return x_BND + self.experts.dense(y_TD).view_as(x_BND), None
-        logits_TE = functional.linear(y_TD, self.router_ED)
+        logits_TE = (self.router_ED @ y_TD.t()).t()  # tokens side by side, as vector units want them
         routing = route(logits_TE, self.config.active, self.config.renormalise, self.bias_E)
         y_TD = self.experts(y_TD, routing.expert_TK, routing.weight_TK)
         return x_BND + y_TD.view_as(x_BND), routing

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from moebook.model import fused
+
 
 def experts_by_loop(
     x_TD: Tensor, expert_TK: Tensor, weight_TK: Tensor, in_EDF2: Tensor, out_EFD: Tensor
@@ -102,6 +104,8 @@ class Experts(nn.Module):
 
     def dense(self, x_TD: Tensor) -> Tensor:
         """The one expert of a dense model, without routing."""
+        if fused.takes(x_TD, self.in_EDF2) and not torch.is_autocast_enabled("cpu"):
+            return fused.swiglu(x_TD, self.in_EDF2, self.out_EFD)
         gate_TF, up_TF = (x_TD @ self.in_EDF2[0]).chunk(2, -1)
         return (functional.silu(gate_TF) * up_TF) @ self.out_EFD[0]
 
@@ -110,5 +114,8 @@ class Experts(nn.Module):
         if torch.is_autocast_enabled(x_TD.device.type):  # grouped_mm is not on autocast's list
             dtype = torch.get_autocast_dtype(x_TD.device.type)
             x_TD, in_EDF2, out_EFD = x_TD.to(dtype), in_EDF2.to(dtype), out_EFD.to(dtype)
-        by = experts_by_group if _grouped_takes(x_TD, in_EDF2, out_EFD) else experts_by_loop
+        if fused.takes(x_TD, weight_TK, in_EDF2):
+            by = fused.experts
+        else:
+            by = experts_by_group if _grouped_takes(x_TD, in_EDF2, out_EFD) else experts_by_loop
         return by(x_TD, expert_TK, weight_TK, in_EDF2, out_EFD)

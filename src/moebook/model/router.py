@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from moebook.model import fused
+
 
 class Routing(NamedTuple):
     """Where tokens go.
@@ -30,9 +32,20 @@ class Routing(NamedTuple):
 
 
 def route(logits_TE: Tensor, active: int, renormalise: bool, bias_E: Tensor | None = None) -> Routing:
+    """`route_by_definition`, fast where it can be; logits are best given as the transpose of [E, T]."""
+    logits_TE = logits_TE if logits_TE.dtype == torch.float64 else logits_TE.float()
+    if not fused.takes(logits_TE):
+        return route_by_definition(logits_TE, active, renormalise, bias_E)
+    expert_KT, weight_KT, *rest = fused.route(logits_TE.t(), active, renormalise, bias_E)
+    return Routing(expert_KT.t(), weight_KT.t(), *rest)
+
+
+def route_by_definition(
+    logits_TE: Tensor, active: int, renormalise: bool, bias_E: Tensor | None = None
+) -> Routing:
     """Softmax over all experts, then the top K, as OLMoE does (Muennighoff et al. 2024, section 2).
 
-    Ties go to the expert that torch's `topk` (or `max`, at K = 1) returns first.
+    Ties go to any of the equal ones; `route` takes the first on a CPU.
 
     Args:
         logits_TE: router logits; taken to fp32 (left as they are in float64).

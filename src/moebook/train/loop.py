@@ -15,12 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
-from torch.nn import functional
 
 from moebook.architecture import ModelConfig
 from moebook.errors import InputError
 from moebook.files import canonical_json, sha256_hex
-from moebook.model import Decoder
+from moebook.model import Decoder, next_token_loss
 from moebook.runs import Record
 from moebook.text import Text, train_batch
 from moebook.train.checkpoint import Checkpoint, restore_training, training_tensors
@@ -82,7 +81,7 @@ class Trainer:
         self._set_rate(learning_rate_at(recipe, config.model.width, config.model.context, step, steps))
         with autocast(self.device, recipe.precision):
             out = self.model(tokens[:, :-1])
-        loss = functional.cross_entropy(out.logits_BNV.float().flatten(0, 1), tokens[:, 1:].flatten())
+        loss = next_token_loss(out.logits_BNV, tokens[:, 1:])
         (loss + recipe.balance_weight * out.balance_loss + recipe.z_weight * out.z_loss).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip)
         self.optimizer.step()
