@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from moebook.architecture import Family, ModelConfig
-from moebook.model import Decoder
+from moebook.model import Decoder, fused
 from moebook.model.decoder import Block, rotary_tables
 from moebook.model.experts import Experts, experts_by_group, experts_by_loop
 from moebook.model.router import route
@@ -30,7 +30,10 @@ def through_module(x_TD, expert_TK, weight_TK, in_EDF2, out_EFD):
     return module(x_TD, expert_TK, weight_TK)
 
 
-FAST = [pytest.param(experts_by_group, id="function"), pytest.param(through_module, id="module")]
+FAST = [
+    pytest.param(experts_by_group, id="grouped"), pytest.param(fused.experts, id="fused"),
+    pytest.param(through_module, id="module"),
+]  # fmt: skip
 
 
 def draw(tokens, width, expert_width, experts, active, seed=0, spread=1.0):

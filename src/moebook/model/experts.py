@@ -57,24 +57,27 @@ class _FromPairs(torch.autograd.Function):
         return grad_PD.index_select(0, order_P), None, None
 
 
-def _grouped(x_PD: Tensor, weight_EDF: Tensor, ends_E: Tensor) -> Tensor:
-    """Rows of x_PD times their expert's matrix; expert e has the rows up to ends_E[e]."""
-    return functional.grouped_mm(x_PD, weight_EDF, offs=ends_E)
-
-
-def _grouped_takes(x: Tensor, *weights: Tensor) -> bool:
+def _grouped_takes(x: Tensor, weight: Tensor) -> bool:
     """Whether grouped_mm takes these: its rows must be multiples of 16 bytes, and float64 it has not."""
     if x.dtype == torch.float64 or not hasattr(functional, "grouped_mm"):
         return False
     if x.is_cuda and (x.dtype != torch.bfloat16 or torch.cuda.get_device_capability(x.device) < (9, 0)):
         return False
-    return all(size * w.element_size() % 16 == 0 for w in weights for size in w.shape[1:])
+    return all(size * weight.element_size() % 16 == 0 for size in weight.shape[1:])
+
+
+def _grouped(x_PD: Tensor, weight_EDF: Tensor, ends_E: Tensor) -> Tensor:
+    """Rows of x_PD times their expert's matrix; expert e has the rows up to ends_E[e]."""
+    if _grouped_takes(x_PD, weight_EDF):
+        return functional.grouped_mm(x_PD, weight_EDF, offs=ends_E)
+    rows = ends_E.diff(prepend=ends_E.new_zeros(1)).tolist()
+    return torch.cat([x @ w for x, w in zip(x_PD.split(rows), weight_EDF.unbind(), strict=True)])
 
 
 def experts_by_group(
     x_TD: Tensor, expert_TK: Tensor, weight_TK: Tensor, in_EDF2: Tensor, out_EFD: Tensor
 ) -> Tensor:
-    """`experts_by_loop`, fast: pairs sorted by expert, one grouped product a projection."""
+    """`experts_by_loop`, pairs sorted by expert, one grouped product a projection; nothing waits for a GPU."""
     tokens, active = expert_TK.shape
     flat_P = expert_TK.reshape(-1)
     order_P = flat_P.argsort(stable=True)
@@ -114,8 +117,5 @@ class Experts(nn.Module):
         if torch.is_autocast_enabled(x_TD.device.type):  # grouped_mm is not on autocast's list
             dtype = torch.get_autocast_dtype(x_TD.device.type)
             x_TD, in_EDF2, out_EFD = x_TD.to(dtype), in_EDF2.to(dtype), out_EFD.to(dtype)
-        if fused.takes(x_TD, weight_TK, in_EDF2):
-            by = fused.experts
-        else:
-            by = experts_by_group if _grouped_takes(x_TD, in_EDF2, out_EFD) else experts_by_loop
+        by = fused.experts if fused.takes(x_TD, weight_TK, in_EDF2) else experts_by_group
         return by(x_TD, expert_TK, weight_TK, in_EDF2, out_EFD)

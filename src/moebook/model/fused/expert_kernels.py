@@ -26,49 +26,51 @@ def route_forward(logits_ET, bias_E, renormalise, p_ET, expert_KT, weight_KT, z_
     zero, infinity = logits_ET.dtype.type(0), logits_ET.dtype.type(np.inf)
     score_EB = np.empty((experts, BLOCK), logits_ET.dtype)
     top_B, total_B = np.empty(BLOCK, logits_ET.dtype), np.empty(BLOCK, logits_ET.dtype)
+    best_B = np.empty(BLOCK, np.int32)  # as wide as fp32, so that vector units can choose both at once
     count_E[:] = 0
     mean_E[:] = 0
     for start in range(0, tokens, BLOCK):
         n = min(BLOCK, tokens - start)
-        for t in range(n):
-            top_B[t] = logits_ET[0, start + t]
-            total_B[t] = zero
-        for e in range(1, experts):
-            for t in range(n):
-                top_B[t] = max(top_B[t], logits_ET[e, start + t])
+        top_B[:] = -infinity
+        total_B[:] = zero
         for e in range(experts):
+            logits_B = logits_ET[e, start:start + n]
             for t in range(n):
-                p = exp(logits_ET[e, start + t] - top_B[t])
-                p_ET[e, start + t] = p
+                top_B[t] = max(top_B[t], logits_B[t])
+        for e in range(experts):
+            logits_B, p_B = logits_ET[e, start:start + n], p_ET[e, start:start + n]
+            for t in range(n):
+                p = exp(logits_B[t] - top_B[t])
+                p_B[t] = p
                 total_B[t] += p
         for t in range(n):
             z_T[start + t] = top_B[t] + math.log(total_B[t])
             total_B[t] = 1 / total_B[t]
         for e in range(experts):
-            mean = zero
-            bias = bias_E[e]
+            p_B, score_B, bias, mean = p_ET[e, start:start + n], score_EB[e], bias_E[e], zero
             for t in range(n):
-                p = p_ET[e, start + t] * total_B[t]
-                p_ET[e, start + t] = p
-                score_EB[e, t] = p + bias
+                p = p_B[t] * total_B[t]
+                p_B[t] = p
+                score_B[t] = p + bias
                 mean += p
             mean_E[e] += mean / tokens
         for k in range(active):
-            for t in range(n):
-                top_B[t] = -infinity
-                expert_KT[k, start + t] = 0
+            top_B[:] = -infinity
+            best_B[:] = 0
             for e in range(experts):
+                score_B = score_EB[e]
                 for t in range(n):
-                    better = score_EB[e, t] > top_B[t]
-                    top_B[t] = score_EB[e, t] if better else top_B[t]
-                    expert_KT[k, start + t] = e if better else expert_KT[k, start + t]
+                    better = score_B[t] > top_B[t]
+                    top_B[t] = score_B[t] if better else top_B[t]
+                    best_B[t] = np.int32(e) if better else best_B[t]
             for t in range(n):
-                e = expert_KT[k, start + t]
+                e = best_B[t]
                 score_EB[e, t] = -infinity
                 count_E[e] += 1
+                expert_KT[k, start + t] = e
                 weight_KT[k, start + t] = p_ET[e, start + t]
-        for t in range(start, start + n):
-            if renormalise:
+        if renormalise:
+            for t in range(start, start + n):
                 total = zero
                 for k in range(active):
                     total += weight_KT[k, t]
@@ -92,11 +94,13 @@ def route_backward(p_ET, expert_KT, weight_KT, renormalise, dweight_KT, dmean_E,
             inner_B[t] = inner if renormalise else zero
             row_B[t] = (zero if renormalise else inner) - dz_T[start + t]
         for e in range(experts):
+            p_B, dmean = p_ET[e, start:start + n], dmean_E[e]
             for t in range(n):
-                row_B[t] += dmean_E[e] * p_ET[e, start + t]
+                row_B[t] += dmean * p_B[t]
         for e in range(experts):
+            p_B, dlogits_B, dmean = p_ET[e, start:start + n], dlogits_ET[e, start:start + n], dmean_E[e]
             for t in range(n):
-                dlogits_ET[e, start + t] = p_ET[e, start + t] * (dmean_E[e] - row_B[t])
+                dlogits_B[t] = p_B[t] * (dmean - row_B[t])
         for t in range(n):
             for k in range(active):
                 d = dweight_KT[k, start + t] - inner_B[t]
@@ -173,26 +177,26 @@ def combine_backward(dout_TD, y_RD, token_R, weight_R, dy_RD, dweight_R):
 
 
 @njit(**OPTIONS)
-def swiglu_forward(h_RF2, a_RF):
-    """a = silu(gate) * up; gate and up lie side by side in h."""
+def swiglu_forward(h_R2F, a_RF):
+    """a = silu(gate) * up, of h's two halves."""
     rows, width = a_RF.shape
-    one = h_RF2.dtype.type(1)
+    one = a_RF.dtype.type(1)
     for r in range(rows):
         for j in range(width):
-            gate = h_RF2[r, j]
-            a_RF[r, j] = gate / (one + exp(-gate)) * h_RF2[r, width + j]
+            gate = h_R2F[r, 0, j]
+            a_RF[r, j] = gate / (one + exp(-gate)) * h_R2F[r, 1, j]
 
 
 @njit(**OPTIONS)
-def swiglu_backward(h_RF2, da_RF, dh_RF2, a_RF):
+def swiglu_backward(h_R2F, da_RF, dh_R2F, a_RF):
     """Gradient of gate and up from that of a; a itself once more, for the gradient of the weights."""
     rows, width = a_RF.shape
-    one = h_RF2.dtype.type(1)
+    one = a_RF.dtype.type(1)
     for r in range(rows):
         for j in range(width):
-            gate, up, da = h_RF2[r, j], h_RF2[r, width + j], da_RF[r, j]
+            gate, up, da = h_R2F[r, 0, j], h_R2F[r, 1, j], da_RF[r, j]
             share = one / (one + exp(-gate))
             silu = gate * share
             a_RF[r, j] = silu * up
-            dh_RF2[r, width + j] = da * silu
-            dh_RF2[r, j] = da * up * (share + silu * (one - share))
+            dh_R2F[r, 1, j] = da * silu
+            dh_R2F[r, 0, j] = da * up * (share + silu * (one - share))

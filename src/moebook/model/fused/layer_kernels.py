@@ -1,6 +1,6 @@
 """Loops of norms, positions and the loss.
 
-Compiled as in `expert_kernels`. Shapes: T tokens, N tokens of a sequence, D width, W head width, V symbols.
+Compiled as in `expert_kernels`. Shapes: T tokens, N tokens of a sequence, D width, V symbols.
 """
 
 from __future__ import annotations
@@ -83,48 +83,51 @@ def loss_backward(p_TV, target_T, scale, dlogits_TV):
 
 
 @njit(**OPTIONS)
-def place_forward(x_TC, first, scale_D, epsilon, cos_NW, sin_NW, y_TD, inverse_T):
-    """Norm (see `norm_forward`) of D columns from `first` on, then rotary positions.
+def place_forward(x_TPJ, first, scale_QJ, epsilon, cos_NJ, sin_NJ, y_TQJ, inverse_T):
+    """Norm (see `norm_forward`) of the half heads `first` to `first + Q` as one, then rotary positions.
 
-    The halves (a, b) of each head become (a cos - b sin, b cos + a sin).
+    The halves (a, b) of each head become (a cos - b sin, b cos + a sin). P half heads of J numbers each
+    in x, Q of them in y.
     """
-    tokens, width = y_TD.shape
-    length, head = cos_NW.shape
-    half = head // 2
+    tokens, halves, size = y_TQJ.shape
+    length = len(cos_NJ)
     for t in range(tokens):
-        n = t % length
-        total = x_TC.dtype.type(0)
-        for j in range(first, first + width):
-            total += x_TC[t, j] * x_TC[t, j]
-        inverse = x_TC.dtype.type(1 / math.sqrt(total / width + epsilon))
+        total = x_TPJ.dtype.type(0)
+        for q in range(halves):
+            for j in range(size):
+                total += x_TPJ[t, first + q, j] * x_TPJ[t, first + q, j]
+        inverse = x_TPJ.dtype.type(1 / math.sqrt(total / (halves * size) + epsilon))
         inverse_T[t] = inverse
-        for start in range(0, width, head):
-            for j in range(half):
-                a = x_TC[t, first + start + j] * inverse * scale_D[start + j]
-                b = x_TC[t, first + start + half + j] * inverse * scale_D[start + half + j]
-                y_TD[t, start + j] = a * cos_NW[n, j] - b * sin_NW[n, j]
-                y_TD[t, start + half + j] = b * cos_NW[n, j] + a * sin_NW[n, j]
+        n = t % length
+        for q in range(0, halves, 2):
+            for j in range(size):
+                a = x_TPJ[t, first + q, j] * inverse * scale_QJ[q, j]
+                b = x_TPJ[t, first + q + 1, j] * inverse * scale_QJ[q + 1, j]
+                y_TQJ[t, q, j] = a * cos_NJ[n, j] - b * sin_NJ[n, j]
+                y_TQJ[t, q + 1, j] = b * cos_NJ[n, j] + a * sin_NJ[n, j]
 
 
 @njit(**OPTIONS)
-def place_backward(dy_TD, x_TC, first, scale_D, inverse_T, cos_NW, sin_NW, dx_TC, dscale_D):
+def place_backward(dy_TQJ, x_TPJ, first, scale_QJ, inverse_T, cos_NJ, sin_NJ, dx_TPJ, dscale_QJ):
     """Gradients of `place_forward`; dscale is added to."""
-    tokens, width = dy_TD.shape
-    length, head = cos_NW.shape
-    half = head // 2
-    d_D = np.empty(width, x_TC.dtype)
+    tokens, halves, size = dy_TQJ.shape
+    length = len(cos_NJ)
+    d_QJ = np.empty((halves, size), x_TPJ.dtype)
     for t in range(tokens):
         n, inverse = t % length, inverse_T[t]
-        for start in range(0, width, head):
-            for j in range(half):
-                a, b = dy_TD[t, start + j], dy_TD[t, start + half + j]
-                d_D[start + j] = a * cos_NW[n, j] + b * sin_NW[n, j]
-                d_D[start + half + j] = b * cos_NW[n, j] - a * sin_NW[n, j]
-        total = x_TC.dtype.type(0)
-        for j in range(width):
-            product = d_D[j] * x_TC[t, first + j]
-            dscale_D[j] += product * inverse
-            total += product * scale_D[j]
-        total *= inverse * inverse / width
-        for j in range(width):
-            dx_TC[t, first + j] = inverse * (d_D[j] * scale_D[j] - x_TC[t, first + j] * total)
+        for q in range(0, halves, 2):
+            for j in range(size):
+                a, b = dy_TQJ[t, q, j], dy_TQJ[t, q + 1, j]
+                d_QJ[q, j] = a * cos_NJ[n, j] + b * sin_NJ[n, j]
+                d_QJ[q + 1, j] = b * cos_NJ[n, j] - a * sin_NJ[n, j]
+        total = x_TPJ.dtype.type(0)
+        for q in range(halves):
+            for j in range(size):
+                product = d_QJ[q, j] * x_TPJ[t, first + q, j]
+                dscale_QJ[q, j] += product * inverse
+                total += product * scale_QJ[q, j]
+        total *= inverse * inverse / (halves * size)
+        for q in range(halves):
+            for j in range(size):
+                x = x_TPJ[t, first + q, j]
+                dx_TPJ[t, first + q, j] = inverse * (d_QJ[q, j] * scale_QJ[q, j] - x * total)

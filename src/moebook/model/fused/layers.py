@@ -38,33 +38,37 @@ def norm(x: Tensor, scale_D: Tensor, epsilon: float) -> Tensor:
 
 
 class _PlacedHeads(torch.autograd.Function):
+    """Of x [T, P, J]: the projections' columns as half heads, queries' first, then keys', then values'."""
+
     @staticmethod
-    def forward(context, qkv_TC: Tensor, scale_q_D: Tensor, scale_k_D: Tensor, cos_NW, sin_NW, epsilon):
-        tokens, width = len(qkv_TC), len(scale_q_D)
-        out_3TD, inverse_2T = qkv_TC.new_empty(3, tokens, width), qkv_TC.new_empty(2, tokens)
+    def forward(context, x_TPJ: Tensor, scale_q_D: Tensor, scale_k_D: Tensor, cos_NJ, sin_NJ, epsilon):
+        tokens, halves, size = x_TPJ.shape
+        halves //= 3
+        out_3TQJ, inverse_2T = x_TPJ.new_empty(3, tokens, halves, size), x_TPJ.new_empty(2, tokens)
         for part, scale_D in enumerate((scale_q_D, scale_k_D)):
             kernels.place_forward(
-                qkv_TC.numpy(), part * width, array(scale_D), epsilon, array(cos_NW), array(sin_NW),
-                out_3TD[part].numpy(), inverse_2T[part].numpy(),
+                array(x_TPJ), part * halves, array(scale_D).reshape(halves, size), epsilon, cos_NJ.numpy(),
+                sin_NJ.numpy(), out_3TQJ[part].numpy(), inverse_2T[part].numpy(),
             )  # fmt: skip
-        out_3TD[2] = qkv_TC[:, 2 * width:]
-        context.save_for_backward(qkv_TC, scale_q_D, scale_k_D, cos_NW, sin_NW, inverse_2T)
-        return out_3TD.unbind()
+        out_3TQJ[2] = x_TPJ[:, 2 * halves:]
+        context.save_for_backward(x_TPJ, scale_q_D, scale_k_D, cos_NJ, sin_NJ, inverse_2T)
+        return out_3TQJ.unbind()
 
     @staticmethod
     @once_differentiable
     def backward(context, *gradients: Tensor):
-        qkv_TC, scale_q_D, scale_k_D, cos_NW, sin_NW, inverse_2T = context.saved_tensors
-        width, dqkv_TC = len(scale_q_D), torch.empty_like(qkv_TC)
+        x_TPJ, scale_q_D, scale_k_D, cos_NJ, sin_NJ, inverse_2T = context.saved_tensors
+        halves, size = x_TPJ.shape[1] // 3, x_TPJ.shape[2]
+        dx_TPJ = torch.empty_like(x_TPJ)
         dscales = torch.zeros_like(scale_q_D), torch.zeros_like(scale_k_D)
         for part, scale_D in enumerate((scale_q_D, scale_k_D)):
             kernels.place_backward(
-                array(gradients[part]), qkv_TC.numpy(), part * width, array(scale_D),
-                inverse_2T[part].numpy(), array(cos_NW), array(sin_NW), dqkv_TC.numpy(),
-                dscales[part].numpy(),
+                array(gradients[part]), array(x_TPJ), part * halves, array(scale_D).reshape(halves, size),
+                inverse_2T[part].numpy(), cos_NJ.numpy(), sin_NJ.numpy(), dx_TPJ.numpy(),
+                dscales[part].numpy().reshape(halves, size),
             )  # fmt: skip
-        dqkv_TC[:, 2 * width:] = gradients[2]
-        return dqkv_TC, *dscales, None, None, None
+        dx_TPJ[:, 2 * halves:] = gradients[2]
+        return dx_TPJ, *dscales, None, None, None
 
 
 def placed_heads(
@@ -72,10 +76,12 @@ def placed_heads(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values [B, H, N, W] of [B, N, 3 D]; queries and keys normalised, then rotated."""
     batch, length, _ = qkv_BNC.shape
+    half = cos_NW.shape[1] // 2
     parts = _PlacedHeads.apply(
-        qkv_BNC.reshape(batch * length, -1).contiguous(), scale_q_D, scale_k_D, cos_NW, sin_NW, epsilon
-    )
-    q, k, v = (part.view(batch, length, -1, cos_NW.shape[1]).transpose(1, 2) for part in parts)
+        qkv_BNC.reshape(batch * length, -1, half).contiguous(), scale_q_D, scale_k_D,
+        cos_NW[:, :half].contiguous(), sin_NW[:, :half].contiguous(), epsilon,
+    )  # fmt: skip
+    q, k, v = (part.view(batch, length, -1, 2 * half).transpose(1, 2) for part in parts)
     return q, k, v
 
 

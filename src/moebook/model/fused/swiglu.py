@@ -125,6 +125,11 @@ def _weight_gradient(tile: Tile, padded: bool, a: Tensor, b: Tensor, out_EAB: Te
             result.addmm_(left.t(), right)
 
 
+def _halves(h_RF2: Tensor):
+    """Gate and up as an array [R, 2, F]."""
+    return h_RF2.view(len(h_RF2), 2, h_RF2.shape[1] // 2).numpy()
+
+
 class _SwiGLU(torch.autograd.Function):
     """Experts of rows already laid out, or (rows = None) one expert of all tokens."""
 
@@ -146,7 +151,7 @@ class _SwiGLU(torch.autograd.Function):
             if rows is not None:
                 kernels.take_rows(array(x_TD), rows.token_R[part].numpy(), x.numpy())
             _multiply(tile, padded, x, in_EDF2, h)
-            kernels.swiglu_forward(h.numpy(), a.numpy())
+            kernels.swiglu_forward(_halves(h), a.numpy())
             _multiply(tile, padded, a, out_EFD, y_RD[part])
         context.rows, context.tiles, context.most = rows, cut, most
         context.save_for_backward(x_TD, in_EDF2, out_EFD, h_RF2, None if rows is None else y_RD)
@@ -183,7 +188,9 @@ class _SwiGLU(torch.autograd.Function):
                 )  # fmt: skip
             a, da, dh = a_RF[here], da_RF[here], dh_RF2[here]
             _multiply(tile, padded, dy, out_EFD.transpose(1, 2), da)
-            kernels.swiglu_backward(h_RF2[part].numpy(), da.numpy(), dh.numpy(), a.numpy())
+            kernels.swiglu_backward(
+                _halves(h_RF2[part]), da.numpy(), _halves(dh), a.numpy()
+            )  # fmt: skip
             _weight_gradient(tile, padded, a, dy, dout_EFD)
             _weight_gradient(tile, padded, x, dh, din_EDF2)
             _multiply(tile, padded, dh, in_EDF2.transpose(1, 2), dx_RD[part])
