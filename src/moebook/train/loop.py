@@ -25,6 +25,7 @@ from moebook.text import Text, train_batch
 from moebook.train.checkpoint import Checkpoint, restore_training, training_tensors
 from moebook.train.environment import environment
 from moebook.train.evaluate import autocast, held_out_loss
+from moebook.train.memory import keep_memory_warm
 from moebook.train.numerics import NUMERICS
 from moebook.train.recipe import Recipe, learning_rate_at
 from moebook.train.run import RunConfig, TextIdentity, run_measures
@@ -231,6 +232,7 @@ def train_trunk(
     if where.type == "cpu":
         torch.set_num_threads(1)  # the same bits whatever the machine's cores
         torch.set_flush_denormal(True)  # idle experts' moments fade into denormals, which are slow
+        keep_memory_warm()
     configs = run_configs(model, recipe, text, seed, tokens)
     forks = [recipe.decay_start(c.steps) for c in configs]
     shared = configs[0].to_dict() | {"tokens": None, "numerics": NUMERICS, "device": where.type}
