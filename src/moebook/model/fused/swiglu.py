@@ -114,7 +114,10 @@ def _weight_gradient(tile: Tile, padded: bool, a: Tensor, b: Tensor, out_EAB: Te
     if padded:
         experts = len(out_EAB)
         a, b = a.view(experts, -1, a.shape[1]), b.view(experts, -1, b.shape[1])
-        torch.bmm(a.transpose(1, 2), b, out=out_EAB)
+        if tile.opens:
+            torch.bmm(a.transpose(1, 2), b, out=out_EAB)
+        else:
+            out_EAB.baddbmm_(a.transpose(1, 2), b)
         return
     for left, right, result in zip(
         a.split(tile.sizes), b.split(tile.sizes), out_EAB.unbind(), strict=True
@@ -123,11 +126,6 @@ def _weight_gradient(tile: Tile, padded: bool, a: Tensor, b: Tensor, out_EAB: Te
             torch.mm(left.t(), right, out=result)  # zero where the expert has no rows
         else:
             result.addmm_(left.t(), right)
-
-
-def _halves(h_RF2: Tensor):
-    """Gate and up as an array [R, 2, F]."""
-    return h_RF2.view(len(h_RF2), 2, h_RF2.shape[1] // 2).numpy()
 
 
 class _SwiGLU(torch.autograd.Function):
@@ -151,7 +149,7 @@ class _SwiGLU(torch.autograd.Function):
             if rows is not None:
                 kernels.take_rows(array(x_TD), rows.token_R[part].numpy(), x.numpy())
             _multiply(tile, padded, x, in_EDF2, h)
-            kernels.swiglu_forward(_halves(h), a.numpy())
+            kernels.swiglu_forward(h.numpy(), a.numpy())
             _multiply(tile, padded, a, out_EFD, y_RD[part])
         context.rows, context.tiles, context.most = rows, cut, most
         context.save_for_backward(x_TD, in_EDF2, out_EFD, h_RF2, None if rows is None else y_RD)
@@ -188,9 +186,7 @@ class _SwiGLU(torch.autograd.Function):
                 )  # fmt: skip
             a, da, dh = a_RF[here], da_RF[here], dh_RF2[here]
             _multiply(tile, padded, dy, out_EFD.transpose(1, 2), da)
-            kernels.swiglu_backward(
-                _halves(h_RF2[part]), da.numpy(), _halves(dh), a.numpy()
-            )  # fmt: skip
+            kernels.swiglu_backward(h_RF2[part].numpy(), da.numpy(), dh.numpy(), a.numpy())
             _weight_gradient(tile, padded, a, dy, dout_EFD)
             _weight_gradient(tile, padded, x, dh, din_EDF2)
             _multiply(tile, padded, dh, in_EDF2.transpose(1, 2), dx_RD[part])

@@ -1,0 +1,1 @@
+"""How fast the library is: ratios against the limit and against a peer. Run: `make bench`."""
