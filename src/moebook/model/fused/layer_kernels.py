@@ -12,6 +12,8 @@ from numba import njit
 
 from moebook.model.fused.arithmetic import OPTIONS, exp
 
+BLOCK = 128  # tokens added up before they join the sum over all: long sums of small terms lose digits
+
 
 @njit(**OPTIONS)
 def norm_forward(x_TD, scale_D, epsilon, y_TD, inverse_T):
@@ -31,26 +33,33 @@ def norm_forward(x_TD, scale_D, epsilon, y_TD, inverse_T):
 def norm_backward(dy_TD, x_TD, scale_D, inverse_T, dx_TD, dscale_D):
     """Gradients of `norm_forward`; dscale is added to."""
     tokens, width = x_TD.shape
-    for t in range(tokens):
-        inverse = inverse_T[t]
-        total = x_TD.dtype.type(0)
+    part_D = np.empty(width, x_TD.dtype)
+    for start in range(0, tokens, BLOCK):
+        part_D[:] = 0
+        for t in range(start, min(start + BLOCK, tokens)):
+            inverse = inverse_T[t]
+            total = x_TD.dtype.type(0)
+            for j in range(width):
+                d = dy_TD[t, j] * x_TD[t, j]
+                part_D[j] += d * inverse
+                total += d * scale_D[j]
+            total *= inverse * inverse / width
+            for j in range(width):
+                dx_TD[t, j] = inverse * (dy_TD[t, j] * scale_D[j] - x_TD[t, j] * total)
         for j in range(width):
-            d = dy_TD[t, j] * x_TD[t, j]
-            dscale_D[j] += d * inverse
-            total += d * scale_D[j]
-        total *= inverse * inverse / width
-        for j in range(width):
-            dx_TD[t, j] = inverse * (dy_TD[t, j] * scale_D[j] - x_TD[t, j] * total)
+            dscale_D[j] += part_D[j]
 
 
 @njit(**OPTIONS)
 def loss_forward(logits_TV, target_T, p_TV):
-    """Probabilities of every symbol; returns the mean of -log p[target]."""
+    """Probabilities of every symbol; returns the mean of -log p[target]. IndexError: a target is no symbol."""
     tokens, vocab = logits_TV.shape
     lanes = 16
     top_L = np.empty(lanes, logits_TV.dtype)
     loss = 0.0
     for t in range(tokens):
+        if not 0 <= target_T[t] < vocab:
+            raise IndexError("a target is out of bounds")
         top_L[:] = logits_TV[t, 0]
         for start in range(0, vocab - lanes + 1, lanes):
             for j in range(lanes):
@@ -112,22 +121,27 @@ def place_backward(dy_TQJ, x_TPJ, first, scale_QJ, inverse_T, cos_NJ, sin_NJ, dx
     """Gradients of `place_forward`; dscale is added to."""
     tokens, halves, size = dy_TQJ.shape
     length = len(cos_NJ)
-    d_QJ = np.empty((halves, size), x_TPJ.dtype)
-    for t in range(tokens):
-        n, inverse = t % length, inverse_T[t]
-        for q in range(0, halves, 2):
-            for j in range(size):
-                a, b = dy_TQJ[t, q, j], dy_TQJ[t, q + 1, j]
-                d_QJ[q, j] = a * cos_NJ[n, j] + b * sin_NJ[n, j]
-                d_QJ[q + 1, j] = b * cos_NJ[n, j] - a * sin_NJ[n, j]
-        total = x_TPJ.dtype.type(0)
+    d_QJ, part_QJ = np.empty((halves, size), x_TPJ.dtype), np.empty((halves, size), x_TPJ.dtype)
+    for start in range(0, tokens, BLOCK):
+        part_QJ[:] = 0
+        for t in range(start, min(start + BLOCK, tokens)):
+            n, inverse = t % length, inverse_T[t]
+            for q in range(0, halves, 2):
+                for j in range(size):
+                    a, b = dy_TQJ[t, q, j], dy_TQJ[t, q + 1, j]
+                    d_QJ[q, j] = a * cos_NJ[n, j] + b * sin_NJ[n, j]
+                    d_QJ[q + 1, j] = b * cos_NJ[n, j] - a * sin_NJ[n, j]
+            total = x_TPJ.dtype.type(0)
+            for q in range(halves):
+                for j in range(size):
+                    product = d_QJ[q, j] * x_TPJ[t, first + q, j]
+                    part_QJ[q, j] += product * inverse
+                    total += product * scale_QJ[q, j]
+            total *= inverse * inverse / (halves * size)
+            for q in range(halves):
+                for j in range(size):
+                    x = x_TPJ[t, first + q, j]
+                    dx_TPJ[t, first + q, j] = inverse * (d_QJ[q, j] * scale_QJ[q, j] - x * total)
         for q in range(halves):
             for j in range(size):
-                product = d_QJ[q, j] * x_TPJ[t, first + q, j]
-                dscale_QJ[q, j] += product * inverse
-                total += product * scale_QJ[q, j]
-        total *= inverse * inverse / (halves * size)
-        for q in range(halves):
-            for j in range(size):
-                x = x_TPJ[t, first + q, j]
-                dx_TPJ[t, first + q, j] = inverse * (d_QJ[q, j] * scale_QJ[q, j] - x * total)
+                dscale_QJ[q, j] += part_QJ[q, j]
