@@ -6,11 +6,19 @@ import math
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.extending import intrinsic, overload
 
 # Sums may be regrouped and products fused, which vector units need; NaN and infinity keep their meaning.
-OPTIONS = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "arcp", "nsz", "reassoc"}}
+OPTIONS = {"error_model": "numpy", "fastmath": {"contract", "arcp", "nsz", "reassoc"}}
+
+
+def compiled(function):
+    """The function compiled by numba, which keeps the result on disk where it finds a place for it."""
+    try:
+        return njit(cache=True, **OPTIONS)(function)
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written to
+        return njit(**OPTIONS)(function)
 
 
 @intrinsic

@@ -11,14 +11,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from moebook.model.fused.arithmetic import OPTIONS, exp
+from moebook.model.fused.arithmetic import compiled, exp
 
 BLOCK = 128  # tokens of a stretch that stays in the first-level cache
 
 
-@njit(**OPTIONS)
+@compiled
 def route_forward(logits_ET, bias_E, renormalise, p_ET, expert_KT, weight_KT, z_T, count_E, mean_E):
     """Softmax over experts, the K best by p + bias, their weights, log-partition z, load and mean p."""
     experts, tokens = logits_ET.shape
@@ -78,7 +77,7 @@ def route_forward(logits_ET, bias_E, renormalise, p_ET, expert_KT, weight_KT, z_
                     weight_KT[k, t] /= total
 
 
-@njit(**OPTIONS)
+@compiled
 def route_backward(p_ET, expert_KT, weight_KT, renormalise, dweight_KT, dmean_E, dz_T, dlogits_ET):
     """Gradient of the logits from those of the weights, of the sum of each expert's p, and of z."""
     experts, tokens = p_ET.shape
@@ -107,7 +106,7 @@ def route_backward(p_ET, expert_KT, weight_KT, renormalise, dweight_KT, dmean_E,
                 dlogits_ET[expert_KT[k, start + t], start + t] += d * weight_KT[k, start + t]
 
 
-@njit(**OPTIONS)
+@compiled
 def place_rows(expert_KT, weight_KT, start_E, token_R, weight_R, place_KT):
     """Lay the token-expert pairs out by expert: expert e's rows begin at start_E[e], in order of tokens.
 
@@ -124,7 +123,7 @@ def place_rows(expert_KT, weight_KT, start_E, token_R, weight_R, place_KT):
             place_KT[k, t] = row
 
 
-@njit(**OPTIONS)
+@compiled
 def take_rows(x_TD, token_R, out_RD):
     """Row r is row token_R[r] of x."""
     rows, width = out_RD.shape
@@ -134,7 +133,7 @@ def take_rows(x_TD, token_R, out_RD):
             out_RD[r, j] = x_TD[t, j]
 
 
-@njit(**OPTIONS)
+@compiled
 def combine(y_RD, place_KT, weight_KT, out_TD):
     """Each token's rows, weighted and added up."""
     tokens, width = out_TD.shape
@@ -148,7 +147,7 @@ def combine(y_RD, place_KT, weight_KT, out_TD):
                 out_TD[t, j] += weight * y_RD[row, j]
 
 
-@njit(**OPTIONS)
+@compiled
 def add_up(x_RD, place_KT, out_TD):
     """Each token's rows, added up."""
     tokens, width = out_TD.shape
@@ -162,7 +161,7 @@ def add_up(x_RD, place_KT, out_TD):
                 out_TD[t, j] += x_RD[row, j]
 
 
-@njit(**OPTIONS)
+@compiled
 def combine_backward(dout_TD, y_RD, token_R, weight_R, dy_RD, dweight_R):
     """Gradients of `combine`: of the rows, and of their weights."""
     rows, width = dy_RD.shape
@@ -176,7 +175,7 @@ def combine_backward(dout_TD, y_RD, token_R, weight_R, dy_RD, dweight_R):
         dweight_R[r] = total
 
 
-@njit(**OPTIONS)
+@compiled
 def swiglu_forward(h_RF2, a_RF):
     """a = silu(gate) * up; gate and up lie side by side in h."""
     rows, width = a_RF.shape
@@ -187,7 +186,7 @@ def swiglu_forward(h_RF2, a_RF):
             a_RF[r, j] = gate / (one + exp(-gate)) * h_RF2[r, width + j]
 
 
-@njit(**OPTIONS)
+@compiled
 def swiglu_backward(h_RF2, da_RF, dh_RF2, a_RF):
     """Gradient of gate and up from that of a; a itself once more, for the gradient of the weights.
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from moebook.model.fused.arithmetic import OPTIONS, exp
+from moebook.model.fused.arithmetic import compiled, exp
 
 BLOCK = 128  # tokens added up before they join the sum over all: long sums of small terms lose digits
 
 
-@njit(**OPTIONS)
+@compiled
 def norm_forward(x_TD, scale_D, epsilon, y_TD, inverse_T):
     """y = x * inverse * scale, with inverse = 1 / sqrt(mean of x squared + epsilon)."""
     tokens, width = x_TD.shape
@@ -29,7 +28,7 @@ def norm_forward(x_TD, scale_D, epsilon, y_TD, inverse_T):
             y_TD[t, j] = x_TD[t, j] * inverse * scale_D[j]
 
 
-@njit(**OPTIONS)
+@compiled
 def norm_backward(dy_TD, x_TD, scale_D, inverse_T, dx_TD, dscale_D):
     """Gradients of `norm_forward`; dscale is added to."""
     tokens, width = x_TD.shape
@@ -50,9 +49,9 @@ def norm_backward(dy_TD, x_TD, scale_D, inverse_T, dx_TD, dscale_D):
             dscale_D[j] += part_D[j]
 
 
-@njit(**OPTIONS)
+@compiled
 def loss_forward(logits_TV, target_T, p_TV):
-    """Probabilities of every symbol; returns the mean of -log p[target]. IndexError: a target is no symbol."""
+    """Probabilities of every symbol; returns the mean of -log p[target]."""
     tokens, vocab = logits_TV.shape
     lanes = 16
     top_L = np.empty(lanes, logits_TV.dtype)
@@ -81,7 +80,7 @@ def loss_forward(logits_TV, target_T, p_TV):
     return loss / tokens
 
 
-@njit(**OPTIONS)
+@compiled
 def loss_backward(p_TV, target_T, scale, dlogits_TV):
     """Gradient of the logits, (p - 1[target]) * scale."""
     tokens, vocab = p_TV.shape
@@ -91,7 +90,7 @@ def loss_backward(p_TV, target_T, scale, dlogits_TV):
         dlogits_TV[t, target_T[t]] -= scale
 
 
-@njit(**OPTIONS)
+@compiled
 def place_forward(x_TPJ, first, scale_QJ, epsilon, cos_NJ, sin_NJ, y_TQJ, inverse_T):
     """Norm (see `norm_forward`) of the half heads `first` to `first + Q` as one, then rotary positions.
 
@@ -116,7 +115,7 @@ def place_forward(x_TPJ, first, scale_QJ, epsilon, cos_NJ, sin_NJ, y_TQJ, invers
                 y_TQJ[t, q + 1, j] = b * cos_NJ[n, j] + a * sin_NJ[n, j]
 
 
-@njit(**OPTIONS)
+@compiled
 def place_backward(dy_TQJ, x_TPJ, first, scale_QJ, inverse_T, cos_NJ, sin_NJ, dx_TPJ, dscale_QJ):
     """Gradients of `place_forward`; dscale is added to."""
     tokens, halves, size = dy_TQJ.shape

@@ -104,5 +104,8 @@ class _Loss(torch.autograd.Function):
 
 
 def loss(logits_TV: Tensor, target_T: Tensor) -> Tensor:
-    """`torch.nn.functional.cross_entropy`, the mean over tokens."""
+    """`torch.nn.functional.cross_entropy`, the mean over tokens.
+
+    Raises IndexError where a target is no symbol; -100, which torch skips, is none either.
+    """
     return _Loss.apply(logits_TV.contiguous(), target_T.contiguous())
