@@ -103,7 +103,7 @@ def _multiply(tile: Tile, padded: bool, a: Tensor, weight_EAB: Tensor, out: Tens
         torch.bmm(a.view(experts, -1, a.shape[1]), weight_EAB, out=out.view(experts, -1, columns))
         return
     for part, weight, result in zip(
-        a.split(tile.sizes), weight_EAB.unbind(), out.split(tile.sizes), strict=True
+        a.split_with_sizes(tile.sizes), weight_EAB.unbind(), out.split_with_sizes(tile.sizes), strict=True
     ):
         torch.mm(part, weight, out=result)
 
@@ -120,7 +120,7 @@ def _weight_gradient(tile: Tile, padded: bool, a: Tensor, b: Tensor, out_EAB: Te
             out_EAB.baddbmm_(a.transpose(1, 2), b)
         return
     for left, right, result in zip(
-        a.split(tile.sizes), b.split(tile.sizes), out_EAB.unbind(), strict=True
+        a.split_with_sizes(tile.sizes), b.split_with_sizes(tile.sizes), out_EAB.unbind(), strict=True
     ):
         if tile.opens:
             torch.mm(left.t(), right, out=result)  # zero where the expert has no rows
