@@ -162,8 +162,8 @@ def test_weight_decay_does_not_depend_on_the_rate(text):
     config = run_configs(MODEL, RECIPE, text, 0, [BATCH])[0]
     trainer = Trainer(config, text, torch.device("cpu"))
     for rate in (1e-2, 1e-4):
-        trainer._set_rate(rate)
-        decayed, plain = trainer.optimizer.param_groups
+        trainer.update.set_rate(rate)
+        decayed, plain = trainer.update.optimizer.param_groups
         assert decayed["lr"] * decayed["weight_decay"] == pytest.approx(RECIPE.weight_decay)
         assert plain["weight_decay"] == 0
         assert all(p.ndim > 1 for p in decayed["params"]) and all(p.ndim == 1 for p in plain["params"])

@@ -174,6 +174,10 @@ class Decoder(nn.Module):
             if block.bias_E is not None:
                 block.bias_E += bias_step(load_E, rate)
 
+    def stays_on_device(self, dtype: torch.dtype) -> bool:
+        """Whether a pass whose products are of this type reads nothing back to the host."""
+        return not self.config.routed or all(b.experts.stays_on_device(dtype) for b in self.blocks)
+
     def forward(self, tokens_BN: Tensor) -> Output:
         """Next-symbol logits for int64 tokens [B, N], N up to `config.context`."""
         length = tokens_BN.shape[1]

@@ -57,18 +57,24 @@ class _FromPairs(torch.autograd.Function):
         return grad_PD.index_select(0, order_P), None, None
 
 
-def _grouped_takes(x: Tensor, weight: Tensor) -> bool:
-    """Whether grouped_mm takes these: its rows must be multiples of 16 bytes, and float64 it has not."""
-    if x.dtype == torch.float64 or not hasattr(functional, "grouped_mm"):
+def _grouped_takes(dtype: torch.dtype, weight: Tensor) -> bool:
+    """Whether grouped_mm takes these without asking the host how many rows each expert has.
+
+    Its rows must be multiples of 16 bytes, and float64 it has not. On a CUDA GPU its kernel is for bf16 on
+    Hopper and on the Blackwell of data centres; elsewhere torch reads the counts back.
+    """
+    if dtype == torch.float64 or not hasattr(functional, "grouped_mm"):
         return False
-    if x.is_cuda and (x.dtype != torch.bfloat16 or torch.cuda.get_device_capability(x.device) < (9, 0)):
+    if weight.device.type == "cuda" and not (
+        dtype == torch.bfloat16 and torch.cuda.get_device_properties(weight.device).major in (9, 10)
+    ):
         return False
-    return all(size * weight.element_size() % 16 == 0 for size in weight.shape[1:])
+    return all(size * dtype.itemsize % 16 == 0 for size in weight.shape[1:])
 
 
 def _grouped(x_PD: Tensor, weight_EDF: Tensor, ends_E: Tensor) -> Tensor:
     """Rows of x_PD times their expert's matrix; expert e has the rows up to ends_E[e]."""
-    if _grouped_takes(x_PD, weight_EDF):
+    if _grouped_takes(x_PD.dtype, weight_EDF):
         return functional.grouped_mm(x_PD, weight_EDF, offs=ends_E)
     rows = ends_E.diff(prepend=ends_E.new_zeros(1)).tolist()
     return torch.cat([x @ w for x, w in zip(x_PD.split(rows), weight_EDF.unbind(), strict=True)])
@@ -77,7 +83,7 @@ def _grouped(x_PD: Tensor, weight_EDF: Tensor, ends_E: Tensor) -> Tensor:
 def experts_by_group(
     x_TD: Tensor, expert_TK: Tensor, weight_TK: Tensor, in_EDF2: Tensor, out_EFD: Tensor
 ) -> Tensor:
-    """`experts_by_loop`, pairs sorted by expert, one grouped product a projection; nothing waits for a GPU."""
+    """`experts_by_loop`, pairs sorted by expert, one grouped product a projection; no wait for a GPU."""
     tokens, active = expert_TK.shape
     flat_P = expert_TK.reshape(-1)
     order_P = flat_P.argsort(stable=True)
@@ -111,6 +117,10 @@ class Experts(nn.Module):
             return fused.swiglu(x_TD, self.in_EDF2, self.out_EFD)
         gate_TF, up_TF = (x_TD @ self.in_EDF2[0]).chunk(2, -1)
         return (functional.silu(gate_TF) * up_TF) @ self.out_EFD[0]
+
+    def stays_on_device(self, dtype: torch.dtype) -> bool:
+        """Whether products of this type leave the sizes of the groups on the device."""
+        return all(_grouped_takes(dtype, weight) for weight in self.parameters())
 
     def forward(self, x_TD: Tensor, expert_TK: Tensor, weight_TK: Tensor) -> Tensor:
         in_EDF2, out_EFD = self.in_EDF2, self.out_EFD

@@ -99,15 +99,15 @@ def _kept_buffers(model: torch.nn.Module) -> list[tuple[str, Tensor]]:
 def restore_training(
     model: torch.nn.Module, optimizer: torch.optim.AdamW, tensors: dict[str, Tensor], step: int
 ) -> None:
-    """Put weights and moments back; `step` is the number of optimiser steps taken."""
-    optimizer.state.clear()
+    """Put weights and moments back, in place; `step` is the number of optimiser steps taken."""
     for name, buffer in _kept_buffers(model):
         buffer.copy_(tensors[f"buffer.{name}"])
     for name, parameter in model.named_parameters():
         parameter.copy_(tensors[f"weight.{name}"])
-        if f"mean.{name}" in tensors:
-            optimizer.state[parameter] = {
-                "step": torch.tensor(float(step), device=parameter.device),
-                "exp_avg": tensors[f"mean.{name}"].to(parameter.device, copy=True),
-                "exp_avg_sq": tensors[f"square.{name}"].to(parameter.device, copy=True),
-            }
+        state = optimizer.state[parameter]
+        if not state:  # as the optimiser itself would begin
+            state["step"] = torch.zeros((), device=parameter.device)
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        state["step"].fill_(step)
+        for moment, stored in (("exp_avg", f"mean.{name}"), ("exp_avg_sq", f"square.{name}")):
+            state[moment].copy_(tensors[stored]) if stored in tensors else state[moment].zero_()

@@ -6,6 +6,7 @@ Shapes: B windows, N tokens of a window, L layers, E experts.
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,10 +47,21 @@ class HeldOut:
         return self.loss_nats / math.log(2)
 
 
+def compute_type(device: torch.device, precision: str) -> torch.dtype:
+    """The type that products are taken in: "auto" is fp32 on a CPU and bf16 on a CUDA GPU."""
+    in_bf16 = precision == "bf16" or (precision == "auto" and device.type == "cuda")
+    return torch.bfloat16 if in_bf16 else torch.float32
+
+
 def autocast(device: torch.device, precision: str):
-    """The autocast context of a precision: "auto" is fp32 on a CPU and bf16 on a CUDA GPU."""
-    enabled = precision == "bf16" or (precision == "auto" and device.type == "cuda")
+    """The autocast context of a precision."""
+    enabled = compute_type(device, precision) == torch.bfloat16
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def _uncompiled(device: torch.device):
+    """Blocks that were compiled for the batches of training do without: evaluation has other shapes."""
+    return torch.compiler.set_stance("force_eager") if device.type == "cuda" else nullcontext()
 
 
 def ratio_with_stderr(sum_by_document: np.ndarray, count_by_document: np.ndarray) -> tuple[float, float]:
@@ -83,7 +95,7 @@ def held_out_loss(model: Decoder, text: Text, precision: str = "auto", batch: in
     for start in range(0, len(windows_BN), batch):
         part = slice(start, start + batch)
         window_BN = torch.from_numpy(windows_BN[part].astype(np.int64)).to(device)
-        with autocast(device, precision):
+        with autocast(device, precision), _uncompiled(device):
             out = model(window_BN[:, :-1])
         loss_BN = functional.cross_entropy(
             out.logits_BNV.float().flatten(0, 1), window_BN[:, 1:].flatten(), reduction="none"

@@ -19,12 +19,13 @@ import torch
 from moebook.architecture import ModelConfig
 from moebook.errors import InputError
 from moebook.files import canonical_json, sha256_hex
-from moebook.model import Decoder, next_token_loss
+from moebook.model import Decoder
 from moebook.runs import Record
 from moebook.text import Text, train_batch
 from moebook.train.checkpoint import Checkpoint, restore_training, training_tensors
 from moebook.train.environment import environment
-from moebook.train.evaluate import autocast, held_out_loss
+from moebook.train.evaluate import held_out_loss
+from moebook.train.graph import training_step
 from moebook.train.memory import keep_memory_warm
 from moebook.train.numerics import NUMERICS
 from moebook.train.recipe import Recipe, learning_rate_at
@@ -50,45 +51,24 @@ class Progress:
 
 
 class Trainer:
-    """A model, its optimiser and its place in the text; knows steps, not branches."""
+    """A model, its step and its place in the text; knows steps, not branches."""
 
-    def __init__(self, config: RunConfig, text: Text, device: torch.device):
+    def __init__(self, config: RunConfig, text: Text, device: torch.device, compiled: bool = True):
         self.config, self.text, self.device = config, text, device
         biased = config.recipe.bias_rate > 0
         model = Decoder(config.model, config.seed, config.recipe.query_key_scale, biased)
         self.model = model.to(device)
-        decayed = [p for p in self.model.parameters() if p.ndim > 1]
-        plain = [p for p in self.model.parameters() if p.ndim <= 1]
-        recipe = config.recipe
-        self.optimizer = torch.optim.AdamW(
-            [{"params": decayed}, {"params": plain}],
-            lr=recipe.learning_rate, betas=(recipe.beta1, recipe.beta2), eps=recipe.epsilon, fused=True,
-        )
+        self.update = training_step(self.model, config.recipe, compiled)
         self.progress = Progress()
         self.check_every = 1 if device.type == "cpu" else 50  # reading a loss stops a GPU's queue
         self._unread: list[torch.Tensor] = []
 
-    def _set_rate(self, rate: float) -> None:
-        decayed, plain = self.optimizer.param_groups
-        decayed["lr"] = plain["lr"] = rate
-        decayed["weight_decay"] = self.config.recipe.weight_decay / rate  # torch multiplies it by the rate
-        plain["weight_decay"] = 0.0
-
     def take_step(self, steps: int) -> None:
         """One optimiser step of a run that has `steps` in all."""
         config, recipe, step = self.config, self.config.recipe, self.progress.step
-        batch = train_batch(self.text, config.model.context, recipe.batch_sequences, step, config.seed)
-        tokens = torch.from_numpy(batch).to(self.device, torch.int64, non_blocking=True)
-        self._set_rate(learning_rate_at(recipe, config.model.width, config.model.context, step, steps))
-        with autocast(self.device, recipe.precision):
-            out = self.model(tokens[:, :-1])
-        loss = next_token_loss(out.logits_BNV, tokens[:, 1:])
-        (loss + recipe.balance_weight * out.balance_loss + recipe.z_weight * out.z_loss).backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.model.shift_biases(out.load_LE, recipe.bias_rate)
-        self._unread.append(loss.detach())
+        batch_BN = train_batch(self.text, config.model.context, recipe.batch_sequences, step, config.seed)
+        rate = learning_rate_at(recipe, config.model.width, config.model.context, step, steps)
+        self._unread.append(self.update(batch_BN, rate))
         self.progress.step += 1
 
     def read_losses(self) -> float:
@@ -113,7 +93,7 @@ class Trainer:
     def save(self, checkpoint: Checkpoint) -> None:
         """Write everything that the next step depends on, but for configuration and text."""
         progress = self.progress
-        tensors = training_tensors(self.model, self.optimizer)
+        tensors = training_tensors(self.model, self.update.optimizer)
         tensors["losses_nats"] = torch.tensor(progress.losses_nats, dtype=torch.float64)
         checkpoint.write(tensors, {
             "step": progress.step, "wall_seconds": progress.wall_seconds, "cpu_seconds": progress.cpu_seconds,
@@ -125,7 +105,7 @@ class Trainer:
         if found is None:
             return False
         tensors, state = found
-        restore_training(self.model, self.optimizer, tensors, state["step"])
+        restore_training(self.model, self.update.optimizer, tensors, state["step"])
         self.progress = Progress(losses_nats=tensors["losses_nats"].tolist(), **state)
         self._unread.clear()
         return True
@@ -211,6 +191,7 @@ def train_trunk(
     device: str | None = None,
     checkpoint_seconds: float = 60.0,
     keep_model: Callable[[Decoder], None] | None = None,
+    compiled: bool = True,
 ) -> list[Record]:
     """Train one model for several numbers of tokens; a record for each, in order.
 
@@ -224,6 +205,8 @@ def train_trunk(
         on_progress: called with (steps done, steps in all, training loss).
         device: "cpu" or "cuda"; the GPU where there is one, if not said.
         keep_model: called with the model of the longest run, trained.
+        compiled: on a CUDA GPU, compile the blocks and run each step as one CUDA graph. That takes a while
+            at the start of a trunk, and changes how a step rounds, not what it computes.
 
     Raises InputError for tokens that are no whole batches, a text shorter than one, a checkpoint of
     another configuration, or a disk that will not take the checkpoint.
@@ -237,9 +220,9 @@ def train_trunk(
     forks = [recipe.decay_start(c.steps) for c in configs]
     shared = configs[0].to_dict() | {"tokens": None, "numerics": NUMERICS, "device": where.type}
     trunk = Checkpoint(Path(workdir), "trunk", sha256_hex(canonical_json(shared))[:16])
-    trainer = Trainer(configs[-1], text, where)
+    trainer = Trainer(configs[-1], text, where, compiled)
     if trainer.load(trunk) and trainer.progress.step > forks[0]:  # beyond the first branch asked for: anew
-        trainer = Trainer(configs[-1], text, where)
+        trainer = Trainer(configs[-1], text, where, compiled)
     total = sum(c.steps - fork for c, fork in zip(configs, forks, strict=True)) + forks[-1]
     decays_done = 0
     records: list[Record] = []
