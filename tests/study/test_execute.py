@@ -8,11 +8,14 @@ import sys
 import time
 
 import pytest
+from typer.testing import CliRunner
 
+from moebook.cli import app
 from moebook.errors import InputError
 from moebook.runs import Store
-from moebook.study import Job, open_study, run_trunks
+from moebook.study import Job, default_workers, open_study, run_trunks
 from moebook.study import worker as worker_module
+from moebook.text import load_text
 
 SLOWER = ("[1e8, 3e8]", "[3e8, 1.2e9]")
 
@@ -164,8 +167,6 @@ def test_only_a_failure_of_the_runs_own_code_becomes_a_record(
     study, text_folder, tmp_path, monkeypatch, error, recorded
 ):
     """No input makes the real trainer fail so; its place is taken, in this process, by one that raises."""
-    from moebook.text import load_text
-
     opened = open_study(str(study), text_folder, tmp_path)
     trunk = opened.trunks[-1]
     text = load_text(opened.study.text, text_folder)
@@ -191,3 +192,31 @@ def test_only_a_failure_of_the_runs_own_code_becomes_a_record(
     assert set(attempt(retry=True)[2].values()) == {"done"}
     history = Store(tmp_path).get(trunk.cells[0].key).history
     assert [attempt["reason"] for attempt in history] == (["KeyError: 'expert'"] if recorded else [])
+
+
+def test_processes_that_share_a_card_are_at_most_eight(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(32), raising=False)
+    assert (default_workers(cuda=True), default_workers(cuda=False)) == (8, 32)
+
+
+@pytest.mark.parametrize("words, compiled", [([], True), (["--no-compile"], False)])
+def test_whether_to_compile_comes_from_the_shell_to_the_trainer(
+    study, text_folder, tmp_path, monkeypatch, words, compiled
+):
+    jobs, options = [], {}
+
+    def stopped(trunks, seconds, job, *rest):
+        jobs.append((trunks[0], job))
+        raise KeyboardInterrupt
+
+    def stopped_too(*arguments, **given):
+        options.update(given)
+        raise OSError
+
+    monkeypatch.setattr("moebook.study.run_trunks", stopped)
+    monkeypatch.setattr(worker_module, "train_trunk", stopped_too)
+    line = ["study", "run", study, "--folder", text_folder, "--runs", tmp_path, *words]
+    assert CliRunner().invoke(app, list(map(str, line))).exit_code == 130
+    ((trunk, job),) = jobs
+    worker_module._attempt(None, job, load_text(job.text, job.folder), trunk)
+    assert options["compiled"] is compiled

@@ -17,7 +17,14 @@ FolderOption = Annotated[
     Path | None, typer.Option("--folder", help="Where the text's files are, for a text from a folder.")
 ]
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder that holds, or will hold, `records`.")]
-WorkersOption = Annotated[int, typer.Option("--workers", help="Processes; 0 = one a core.", min=0)]
+WorkersOption = Annotated[
+    int,
+    typer.Option(
+        "--workers", min=0,
+        help="Processes, each with a run of its own; 0 = one a core. On a CUDA GPU they share the card, "
+             "and 0 is at most 8: small models leave most of it idle.",
+    ),
+]  # fmt: skip
 OnlyOption = Annotated[
     list[str], typer.Option("--only", help="Only these cells: budget|sparsity|width|seed|key=VALUE[,VALUE].")
 ]
@@ -90,9 +97,16 @@ def run_study(
     limit_minutes: Annotated[
         float | None, typer.Option("--limit-minutes", help="Stop then; another run goes on.", min=0)
     ] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="On a CUDA GPU, compile each model and capture its "
+                           "step; without, runs begin sooner.")
+    ] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Run what is missing, longest first, one process a core; can be stopped and taken up again.
+
+    On a CUDA GPU, --workers runs share the card. They take turns on it, unless NVIDIA's multi-process service
+    (nvidia-cuda-mps-control) has been started, which lets their kernels run side by side.
 
     Exit code 1 if a run failed, now or before, 130 if stopped by Ctrl-C. A run that diverged is a result.
 
@@ -104,7 +118,7 @@ def run_study(
     check_writable(runs)
     opened, costs = _open(name, folder, runs, workers, only, retry, needs_text=True)
     trunks = opened.missing(retry)
-    job = Job(opened.study.name, opened.study.text, folder, runs, runs / "work", retry)
+    job = Job(opened.study.name, opened.study.text, folder, runs, runs / "work", retry, compiled)
     if not trunks:
         report = {"asked": 0, "stopped": "", "failures": []} | opened.counts()
         _end(report, as_json, 0.0)

@@ -40,6 +40,10 @@ def train(
     out: Annotated[
         Path, typer.Option(help="Folder for record.json, model.safetensors and checkpoints.")
     ] = Path("out/train"),
+    compiled: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="On a CUDA GPU, compile the model and capture its "
+                                                          "step.")
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Train one model on the Python sources of the locked packages, or on a folder of your own.
@@ -94,7 +98,7 @@ def train(
     with step_progress(f"width {width}, S {sparsity:g}") as on_progress:
         (record,) = train_trunk(
             model, recipe, text, seed, [tokens], out / "checkpoint", study="", on_progress=on_progress,
-            keep_model=keep,
+            keep_model=keep, compiled=compiled,
         )
     write_atomic(out / "record.json", record.to_json())
     if as_json:

@@ -27,7 +27,7 @@ PROGRESS_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Job:
-    """What all trunks of a drive have in common. `work` holds locks and checkpoints."""
+    """What all trunks of a drive have in common. `work` holds locks and checkpoints; see `train_trunk`."""
 
     study: str
     text: TextSpec
@@ -35,6 +35,7 @@ class Job:
     runs: Path
     work: Path
     retry: bool = False
+    compiled: bool = True
 
 
 def work(connection: Connection, job: Job) -> None:
@@ -115,7 +116,7 @@ def _train(connection: Connection, store: Store, job: Job, text: Text, trunk: Tr
     tokens = [cell.tokens for cell in cells]
     records = train_trunk(
         trunk.model, trunk.recipe, text, trunk.seed, tokens, folder,
-        study=job.study, on_record=on_record, on_progress=on_progress,
+        study=job.study, on_record=on_record, on_progress=on_progress, compiled=job.compiled,
     )  # fmt: skip
     if absent := {cell.key for cell in cells} - {record.key for record in records}:
         raise RuntimeError(f"the trainer returned no record {', '.join(sorted(absent))}")
