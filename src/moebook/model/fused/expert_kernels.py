@@ -162,20 +162,6 @@ def add_up(x_RD, place_KT, out_TD):
 
 
 @compiled
-def combine_backward(dout_TD, y_RD, token_R, weight_R, dy_RD, dweight_R):
-    """Gradients of `combine`: of the rows, and of their weights."""
-    rows, width = dy_RD.shape
-    for r in range(rows):
-        t, weight = token_R[r], weight_R[r]
-        total = dout_TD.dtype.type(0)
-        for j in range(width):
-            d = dout_TD[t, j]
-            total += d * y_RD[r, j]
-            dy_RD[r, j] = weight * d
-        dweight_R[r] = total
-
-
-@compiled
 def swiglu_forward(h_RF2, a_RF):
     """a = silu(gate) * up; gate and up lie side by side in h."""
     rows, width = a_RF.shape
@@ -187,18 +173,21 @@ def swiglu_forward(h_RF2, a_RF):
 
 
 @compiled
-def swiglu_backward(h_RF2, da_RF, dh_RF2, a_RF):
-    """Gradient of gate and up from that of a; a itself once more, for the gradient of the weights.
+def swiglu_backward(h_RF2, da_RF, weight_R, dh_RF2, a_RF, dweight_R):
+    """Gradients of gate, up and a row's weight, from that of its weighted a; and the weighted a once more.
 
     The layout is for speed: with gate and up as arrays of their own, the compiler gives up on vectors.
     """
     rows, width = a_RF.shape
-    one = a_RF.dtype.type(1)
+    one, zero = a_RF.dtype.type(1), a_RF.dtype.type(0)
     for r in range(rows):
+        weight, dweight = weight_R[r], zero
         for j in range(width):
             gate, up, da = h_RF2[r, j], h_RF2[r, width + j], da_RF[r, j]
             share = one / (one + exp(-gate))
             silu = gate * share
-            a_RF[r, j] = silu * up
-            dh_RF2[r, width + j] = da * silu
-            dh_RF2[r, j] = da * up * (share + silu * (one - share))
+            dweight += da * silu * up
+            a_RF[r, j] = weight * silu * up
+            dh_RF2[r, width + j] = weight * da * silu
+            dh_RF2[r, j] = weight * da * up * (share + silu * (one - share))
+        dweight_R[r] = dweight

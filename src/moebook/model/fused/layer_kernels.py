@@ -73,7 +73,7 @@ def loss_forward(logits_TV, target_T, p_TV):
             p = exp(logits_TV[t, j] - top)
             p_TV[t, j] = p
             total += p
-        loss += math.log(total) + top - logits_TV[t, target_T[t]]
+        loss += math.log(np.float64(total)) + (np.float64(top) - logits_TV[t, target_T[t]])
         inverse = 1 / total
         for j in range(vocab):
             p_TV[t, j] *= inverse

@@ -17,8 +17,8 @@ from torch.autograd.function import once_differentiable
 from moebook.model.fused import expert_kernels as kernels
 from moebook.model.fused.common import array
 
-TILE_BYTES = 1 << 20  # of the second-level cache
-TILE_ROWS = 256  # fewer make slow products
+TILE_BYTES = 1 << 21  # about a second-level cache
+TILE_ROWS = 512  # fewer make slow products
 # A product for each expert costs a few microseconds of calls; one batched product over experts padded to the
 # largest load costs idle multiplications. Padding pays below so many of them an expert.
 IDLE_PRODUCTS = 120_000
@@ -152,7 +152,7 @@ class _SwiGLU(torch.autograd.Function):
             kernels.swiglu_forward(h.numpy(), a.numpy())
             _multiply(tile, padded, a, out_EFD, y_RD[part])
         context.rows, context.tiles, context.most = rows, cut, most
-        context.save_for_backward(x_TD, in_EDF2, out_EFD, h_RF2, None if rows is None else y_RD)
+        context.save_for_backward(x_TD, in_EDF2, out_EFD, h_RF2)
         if rows is None:
             return y_RD
         out_TD = torch.empty_like(x_TD)
@@ -162,7 +162,7 @@ class _SwiGLU(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(context, dout_TD: Tensor):
-        x_TD, in_EDF2, out_EFD, h_RF2, y_RD = context.saved_tensors
+        x_TD, in_EDF2, out_EFD, h_RF2 = context.saved_tensors
         rows, most = context.rows, context.most
         _, expert_width, width = out_EFD.shape
         padded = rows is not None and rows.padded
@@ -172,7 +172,8 @@ class _SwiGLU(torch.autograd.Function):
         a_RF, da_RF = x_TD.new_empty(most, expert_width), x_TD.new_empty(most, expert_width)
         dh_RF2 = x_TD.new_empty(most, 2 * expert_width)
         dout_TD = dout_TD.contiguous()
-        dweight_R = None if rows is None else x_TD.new_empty(len(h_RF2))
+        weight_R = x_TD.new_ones(len(x_TD)) if rows is None else rows.weight_R
+        dweight_R = torch.empty_like(weight_R)
         for tile in context.tiles:
             part, here = slice(tile.start, tile.stop), slice(tile.stop - tile.start)
             if rows is None:
@@ -180,13 +181,13 @@ class _SwiGLU(torch.autograd.Function):
             else:
                 x, dy, token = taken_RD[here], dy_RD[here], rows.token_R[part].numpy()
                 kernels.take_rows(array(x_TD), token, x.numpy())
-                kernels.combine_backward(
-                    dout_TD.numpy(), y_RD[part].numpy(), token, rows.weight_R[part].numpy(), dy.numpy(),
-                    dweight_R[part].numpy(),
-                )  # fmt: skip
+                kernels.take_rows(array(dout_TD), token, dy.numpy())
             a, da, dh = a_RF[here], da_RF[here], dh_RF2[here]
             _multiply(tile, padded, dy, out_EFD.transpose(1, 2), da)
-            kernels.swiglu_backward(h_RF2[part].numpy(), da.numpy(), dh.numpy(), a.numpy())
+            kernels.swiglu_backward(
+                h_RF2[part].numpy(), da.numpy(), weight_R[part].numpy(), dh.numpy(), a.numpy(),
+                dweight_R[part].numpy(),
+            )  # fmt: skip
             _weight_gradient(tile, padded, a, dy, dout_EFD)
             _weight_gradient(tile, padded, x, dh, din_EDF2)
             _multiply(tile, padded, dh, in_EDF2.transpose(1, 2), dx_RD[part])
