@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from moebook.book.contents import answers
-from moebook.book.contents.answers import Curve, headline, optimum_sentence, trend_sentence
+from moebook.book.contents.answers import headline, optimum_sentence, trend_sentence
+from moebook.book.contents.curves import Curve, slider_budgets
 
 
 def made_curve(star: np.ndarray, verdict: str = "identified", top: float = 31 / 32) -> Curve:
@@ -96,7 +97,7 @@ def test_the_answer_table_has_a_row_a_budget_and_text():
 
 
 def test_a_slider_holds_every_budget_that_was_run_and_a_decade_beyond():
-    budgets = answers.slider_budgets([3e10, 1e11, 3e11])
+    budgets = slider_budgets([3e10, 1e11, 3e11])
     assert {3e10, 1e11, 3e11} <= set(budgets) and np.isclose(budgets[-1], 3e12)
     ratios = np.array(budgets[1:]) / budgets[:-1]
     assert (ratios > 1).all() and ratios[: budgets.index(3e11)].max() < 1.6

@@ -1,17 +1,14 @@
 """Everything that the chapters say and show: sentences, tables and figures made from runs and posteriors."""
 
 from moebook.book.contents.answers import (
-    answer,
     answer_table,
     bibtex,
-    curve,
     fixed_size_table,
     headline,
     live_loss,
     live_posterior,
     middle_budget,
     optimum_in_numbers,
-    posterior,
     price,
     spread_figure,
     verdicts,
@@ -23,6 +20,7 @@ from moebook.book.contents.claims import (
     claim_probabilities,
     claim_table,
 )
+from moebook.book.contents.curves import answer, curve, posterior
 from moebook.book.contents.fits import (
     contraction_figure,
     estimate_table,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
-from moebook.book.contents.answers import fitted_budgets, posterior
+from moebook.book.contents.curves import fitted_budgets, posterior
 from moebook.book.contents.runs import text_title
 from moebook.book.say import likelihood
 from moebook.figures import optimum as figures

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from moebook.book.contents.answers import posterior
+from moebook.book.contents.curves import posterior
 from moebook.book.contents.runs import text_title, texts
 from moebook.figures import fit as figures
 from moebook.figures import page
