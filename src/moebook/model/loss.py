@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -13,4 +14,5 @@ def next_token_loss(logits_BNV: Tensor, target_BN: Tensor) -> Tensor:
     logits_TV, target_T = logits_BNV.flatten(0, 1), target_BN.reshape(-1)
     if fused.takes(logits_TV):
         return fused.loss(logits_TV, target_T)
-    return functional.cross_entropy(logits_TV.float(), target_T)
+    logits_TV = logits_TV if logits_TV.dtype == torch.float64 else logits_TV.float()
+    return functional.cross_entropy(logits_TV, target_T)
