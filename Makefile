@@ -1,6 +1,7 @@
 # make reproduce   retrain the quick study, refit the posteriors, render the book, compare with what is committed
 # make test        run the tests
-# Both set themselves up first, in .venv, from requirements.lock. Needed beforehand: make and Python 3.11 or newer.
+# make bench       measure how fast this machine trains, against the limit and a peer; five minutes, leave it alone
+# All set themselves up first, in .venv, from requirements.lock. Needed beforehand: make and Python 3.11 or newer.
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +11,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS := 1
 export PYTHONHASHSEED := 0
 
-.PHONY: help setup reproduce test fast book clean
+.PHONY: help setup reproduce test fast bench book clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -34,6 +35,9 @@ test: $(STAMP)
 
 fast: $(STAMP)
 	@$(BIN)/python -m pytest -m "not slow and not browser"
+
+bench: $(STAMP)
+	@$(BIN)/python -m benchmarks
 
 book: $(STAMP)
 	@$(BIN)/moebook book build
