@@ -216,12 +216,13 @@ def test_the_pages_load_nothing_from_the_network_and_carry_their_formula_typeset
     assert network_loads(html) == ["extra.html: https://cdn.example/x.js"], "the search would find one"
 
 
-def test_the_fingerprint_sees_library_runs_posterior_and_lock_but_no_cache(tmp_path):
+def test_the_fingerprint_sees_library_runs_posterior_results_and_lock_but_no_cache(tmp_path):
     names = [
         "library/a.py",
         "library/figures/live.js",
         "runs/records/t/1.json",
         "runs/posteriors/p/posterior.nc",
+        "results/machine.json",
         "lock",
     ]
     for name in names:
@@ -229,7 +230,7 @@ def test_the_fingerprint_sees_library_runs_posterior_and_lock_but_no_cache(tmp_p
         (tmp_path / name).write_text("one")
 
     def mark() -> str:
-        return fingerprint(tmp_path / "library", tmp_path / "runs", tmp_path / "lock")
+        return fingerprint(*(tmp_path / name for name in ("library", "runs", "lock", "results")))
 
     seen = {mark()}
     for name in names:

@@ -177,7 +177,8 @@ def _cache(root: Path, runs: Path) -> Path:
     """The folder of this fingerprint's executed chapters; older ones are removed beyond the last few."""
     library = Path(moebook.__file__).resolve().parent
     parent = cache_folder() / "book"
-    folder = parent / fingerprint(library, runs, root / "requirements.lock")[:20]
+    results = root / "benchmarks" / "results"
+    folder = parent / fingerprint(library, runs, root / "requirements.lock", results)[:20]
     folder.mkdir(parents=True, exist_ok=True)
     os.utime(folder)
     for old in sorted(parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)[KEPT_CACHES:]:

@@ -14,11 +14,12 @@ from pathlib import Path
 SOURCE_SUFFIXES = (".py", ".js", ".css", ".yml", ".yaml", ".json")
 
 
-def fingerprint(library: Path, runs: Path, lock: Path) -> str:
-    """Hex sha256 over the library's sources, all stored runs and posteriors, the lock and the Python version.
+def fingerprint(library: Path, runs: Path, lock: Path, benchmarks: Path) -> str:
+    """Hex sha256 over the library's sources, stored runs and posteriors, the benchmarks' results, the lock
+    and the Python version.
 
     library: folder of the package `moebook`; runs: folder of records and posteriors; lock:
-    requirements.lock, which may be missing (its absence is hashed too).
+    requirements.lock, which may be missing (its absence is hashed too); benchmarks: folder of results.
     """
     digest = hashlib.sha256()
 
@@ -30,8 +31,9 @@ def fingerprint(library: Path, runs: Path, lock: Path) -> str:
     for path in _files(library):
         if path.suffix in SOURCE_SUFFIXES:
             add(f"library/{path.relative_to(library).as_posix()}", path.read_bytes())
-    for path in _files(runs):
-        add(f"runs/{path.relative_to(runs).as_posix()}", path.read_bytes())
+    for name, folder in (("runs", runs), ("benchmarks", benchmarks)):
+        for path in _files(folder):
+            add(f"{name}/{path.relative_to(folder).as_posix()}", path.read_bytes())
     add("lock", lock.read_bytes() if lock.is_file() else b"none")
     return digest.hexdigest()
 
