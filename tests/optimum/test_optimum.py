@@ -159,6 +159,28 @@ def test_questions_without_sense_are_refused(make, byte_models, compute, params)
         optimum(make([byte_models]), compute, params)
 
 
+@pytest.mark.parametrize("params", [None, 1e5])
+def test_a_budget_of_time_leaves_a_slower_sparsity_fewer_flops(make, byte_models, params):
+    posterior = make([byte_models])
+    plain = optimum(posterior, 3e11, params)
+    same = optimum(posterior, 3e11, params, slowdown=np.ones_like)
+    assert np.array_equal(same.loss_profile_nats, plain.loss_profile_nats)
+    assert same.estimate_identity != plain.estimate_identity
+
+    def twice(sparsity):
+        return np.where(sparsity > 0, 2.0, 1.0)
+
+    slow, half = optimum(posterior, 3e11, params, slowdown=twice), optimum(posterior, 1.5e11, params)
+    assert slow.loss_profile_nats[0, 0] == plain.loss_profile_nats[0, 0]
+    assert np.allclose(slow.loss_profile_nats[0, 1:], half.loss_profile_nats[0, 1:], rtol=1e-12)
+    counts = Family().counts_at(width_of(slow.params_star, slow.sparsity_star, Family()), slow.sparsity_star)
+    spent = slow.tokens_star * counts.flops_per_token
+    assert np.allclose(spent, 3e11 / twice(slow.sparsity_star), rtol=1e-6)
+
+    hopeless = optimum(posterior, 3e11, params, slowdown=lambda s: np.where(s > 0, 50.0, 1.0))
+    assert hopeless.sparsity_star[0] == 0 and hopeless.edge["sparsity_low"] == 1
+
+
 def test_width_of_inverts_the_count():
     family = Family()
     width, sparsity = np.array([8.0, 33.3, 200.0]), np.array([0.0, 0.5, 0.97])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,12 +136,16 @@ def optimum(
     sparsity_points: int = SPARSITY_POINTS,
     width_points: int = WIDTH_POINTS,
     discrepancy: bool = True,
+    slowdown: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Optimum:
     """The sparsity of lowest loss at `compute_flops`, for every draw; at fixed `params` if given.
 
     The grid runs evenly in -log(1 - S) from 0 to the largest fitted sparsity and evenly in log width over
     the fitted widths; between its points the minimum is that of a parabola. discrepancy: with the law's
     misfit, which belongs to what is believed. The loss is in nats, without the noise of a single run.
+
+    slowdown: seconds that a FLOP takes at each sparsity over those of the dense model; then the budget is
+    one of time, given as what the dense model computes in it: `compute_flops` / slowdown(S) are left at S.
 
     Raises InputError for a budget or size that is no positive number or a law without sparsity, and
     FailedPosterior for a posterior that failed a gate.
@@ -154,10 +159,12 @@ def optimum(
     slack = np.linspace(0.0, -np.log1p(-fitted.sparsities[-1]), sparsity_points)
     sparsity = -np.expm1(-slack)
     sparsity[-1] = fitted.sparsities[-1]
+    slow = slowdown or np.ones_like
+    left_flops = compute_flops / slow(sparsity)[:, None]
     if params is None:
-        grid = free_size_grid(compute_flops, sparsity, fitted.widths, family, width_points)
+        grid = free_size_grid(left_flops, sparsity, fitted.widths, family, width_points)
     else:
-        grid = fixed_size_grid(compute_flops, params, sparsity, family)
+        grid = fixed_size_grid(left_flops, params, sparsity, family)
     profile, log_width, low, high = size_profile(posterior, grid, "posterior", discrepancy)
     best = lowest(slack, profile)
     draws = np.arange(len(profile))
@@ -170,13 +177,15 @@ def optimum(
     width_star = np.exp(_interpolate(slack, log_width, best.at))
     counts = family.counts_at(width_star, star)
     params_star = counts.params if params is None else np.full(len(star), float(params))
-    tokens_star = compute_flops / counts.flops_per_token
+    tokens_star = compute_flops / slow(star) / counts.flops_per_token
     prior, *_ = size_profile(posterior, grid, "prior", discrepancy, draws=500)
     question = {
         "posterior": posterior.identity, "compute_flops": float(compute_flops),
         "params": None if params is None else float(params), "family": stored(family),
         "sparsity_points": sparsity_points, "width_points": width_points, "discrepancy": discrepancy,
     }  # fmt: skip
+    if slowdown is not None:
+        question["slowdown"] = [float(times) for times in slow(sparsity)]
     return Optimum(
         compute_flops=float(compute_flops),
         params=None if params is None else float(params),

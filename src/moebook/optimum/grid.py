@@ -18,10 +18,11 @@ from moebook.errors import InputError
 class Grid:
     """Points of one budget: sparsity [points of S]; the others [points of S, points of width].
 
-    width: residual width (real); params, params_active: counts; tokens: D that spends the budget exactly.
+    compute_flops: the budget, one for all or one for each sparsity [points of S, 1]; width: residual width
+    (real); params, params_active: counts; tokens: D that spends the budget exactly.
     """
 
-    compute_flops: float
+    compute_flops: float | np.ndarray
     sparsity: np.ndarray
     width: np.ndarray
     params: np.ndarray
@@ -68,19 +69,25 @@ def width_of(params: np.ndarray, sparsity: np.ndarray, family: Family) -> np.nda
 
 
 def free_size_grid(
-    compute_flops: float, sparsity: np.ndarray, widths: tuple[float, float], family: Family, points: int
+    compute_flops: float | np.ndarray,
+    sparsity: np.ndarray,
+    widths: tuple[float, float],
+    family: Family,
+    points: int,
 ) -> Grid:
     """Every sparsity with `points` widths, evenly spaced in log between the two ends of `widths`."""
     width = np.broadcast_to(np.geomspace(*widths, points), (len(sparsity), points))
     return _grid(compute_flops, sparsity, width, family)
 
 
-def fixed_size_grid(compute_flops: float, params: float, sparsity: np.ndarray, family: Family) -> Grid:
+def fixed_size_grid(
+    compute_flops: float | np.ndarray, params: float, sparsity: np.ndarray, family: Family
+) -> Grid:
     """Every sparsity with the one width at which the family has `params` parameters."""
     return _grid(compute_flops, sparsity, width_of(params, sparsity, family)[:, None], family)
 
 
-def _grid(compute_flops: float, sparsity: np.ndarray, width: np.ndarray, family: Family) -> Grid:
+def _grid(compute_flops: float | np.ndarray, sparsity: np.ndarray, width: np.ndarray, family: Family) -> Grid:
     counts = family.counts_at(width, np.broadcast_to(sparsity[:, None], width.shape))
     return Grid(
         compute_flops,
