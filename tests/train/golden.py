@@ -29,9 +29,10 @@ RUNS = {
 
 
 def platform_name() -> str:
-    """What decides the bits of a CPU run: processor, vector instructions, torch."""
+    """What decides the bits of a CPU run: processor, vector instructions, torch, the kernels' compiler."""
     found = environment(torch.device("cpu"))
-    return f"{found['hardware']} {platform.machine()} {found['simd']} torch {found['torch']}"
+    words = found["hardware"], platform.machine(), found["simd"], "torch", found["torch"], found["kernels"]
+    return " ".join(words)
 
 
 def losses(folder: Path) -> dict[str, list[float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import platform
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy
 import torch
 
 import moebook
+from moebook.model import fused
 
 
 def _processor() -> str:
@@ -21,6 +23,11 @@ def _processor() -> str:
             if line.lower().startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def kernels() -> str:
+    """What compiled the CPU's fused operations: numba and its version, or "torch" where it computes alone."""
+    return f"numba {importlib.metadata.version('numba')}" if fused.AVAILABLE else "torch"
 
 
 @functools.cache
@@ -51,6 +58,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "simd": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__.split("+")[0],
         "numpy": numpy.__version__,
+        "kernels": kernels(),
         "python": platform.python_version(),
         "system": platform.system(),
         "machine": platform.machine(),

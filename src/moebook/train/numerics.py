@@ -4,4 +4,4 @@
 that they were stored for: a record made by another version is another run, under another key.
 """
 
-NUMERICS = 1
+NUMERICS = 2
