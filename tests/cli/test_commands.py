@@ -134,3 +134,21 @@ def test_a_diverging_run_is_said_to_diverge_with_its_step(folder, tmp_path):
     assert done.returncode == 1 and "diverged" in done.stderr and "at step" in done.stderr
     assert json.loads((tmp_path / "out" / "record.json").read_text())["status"] == "diverged"
     assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("words, says", [
+    (["fit"], "error: fit: Missing argument"),
+    (["fit", "runs.csv", "--laws", "abnar"], "error: fit: No such option: --laws"),
+    (["optimum", "--compute", "much"], "error: optimum: Invalid value for '--compute'"),
+    (["runs", "show"], "error: runs show: Missing argument"),
+    (["guess"], "error: No such command 'guess'; see moebook --help"),
+])  # fmt: skip
+def test_a_wrong_command_line_is_refused_in_one_line(words, says):
+    done = moebook(*words)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith(says) and "--help" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_group_of_verbs_alone_shows_its_help():
+    done = moebook("runs")
+    assert done.returncode == 2 and "list" in done.stdout + done.stderr and "error" not in done.stderr

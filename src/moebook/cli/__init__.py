@@ -23,14 +23,38 @@ app = typer.Typer(
     "and read the optimal sparsity off its posterior.",
     epilog="Start with: moebook study plan quick  |  moebook optimum --compute 1e12  |  moebook book build",
 )
+#: Typer's own error for a wrong command line, whichever library it takes it from.
+_MISUSE = typer.BadParameter.__mro__[2]
+
 for _module in dict.fromkeys(MODULES.get(verb, verb) for verb in VERBS):
     importlib.import_module(f"moebook.cli.{_module}").register(app)
 
 
 def main() -> None:
-    """Run the command line; input that cannot be used ends in one line and exit code 2."""
+    """Run the command line; what cannot be used ends in one line and exit code 2."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(str(error))
+    except typer.Abort:
+        sys.exit(1)
+    except _MISUSE as error:
+        if "NoArgs" in type(error).__name__:  # a group of verbs without one: its help, as asked
+            error.show()
+            sys.exit(2)
+        _refuse(misuse(error))
+
+
+def misuse(error: Exception) -> str:
+    """A wrong option or argument in one line that names the verb, says what is wrong and where help is."""
+    words = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    verb = " ".join(context.command_path.split()[1:]) if context else ""
+    verb = verb.removeprefix("-m moebook").strip()
+    where = f"moebook {verb} --help" if verb else "moebook --help"
+    return f"{verb}: {words}; see {where}" if verb else f"{words}; see {where}"
+
+
+def _refuse(line: str) -> None:
+    print(f"error: {line}", file=sys.stderr)
+    sys.exit(2)
