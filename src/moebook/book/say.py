@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from moebook.figures.style import unbroken
@@ -63,3 +63,16 @@ def seconds(value: float) -> str:
     if value < 100:
         return f"{value:.0f} s"
     return f"{value / 60:.0f} min" if value < 5400 else f"{value / 3600:.1f} h"
+
+
+def more(ratio: float) -> str:
+    """A ratio in words: 25 % more, 3 % less, 1.9 times as much, about as much (within half a per cent)."""
+    if ratio >= 1.995:
+        return f"{ratio:.1f} times as much"
+    off = round(100 * (ratio - 1))
+    return f"{abs(off)} % {'more' if off > 0 else 'less'}" if off else "about as much"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """a; a and b; a, b and c."""
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))

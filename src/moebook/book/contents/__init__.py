@@ -13,12 +13,25 @@ from moebook.book.contents.answers import (
     spread_figure,
     verdicts,
 )
+from moebook.book.contents.bars import bars_in_words
 from moebook.book.contents.claims import (
     claim_figure,
     claim_notes,
     claim_parts,
     claim_probabilities,
     claim_table,
+)
+from moebook.book.contents.costs import (
+    equal_in_words,
+    feed_forward_figure,
+    feed_forward_table,
+    feed_forwards_in_words,
+    machines,
+    measured_in_words,
+    step_figures,
+    step_table,
+    steps_in_words,
+    update_in_words,
 )
 from moebook.book.contents.curves import answer, curve, posterior
 from moebook.book.contents.fits import (
@@ -30,6 +43,21 @@ from moebook.book.contents.fits import (
     predictive_figure,
     predictive_verdict,
     prior_table,
+)
+from moebook.book.contents.gpu_costs import gpu_in_words, gpu_tables
+from moebook.book.contents.paper_costs import (
+    conventions_figure,
+    conventions_off,
+    memory_figure,
+    paper_in_numbers,
+    terms_table,
+)
+from moebook.book.contents.run_costs import (
+    beside_the_runs,
+    equal_time_in_words,
+    equal_time_table,
+    slowdown_figures,
+    slowdown_in_words,
 )
 from moebook.book.contents.runs import (
     best_size_table,
@@ -53,12 +81,16 @@ from moebook.book.paths import runs_folder
 from moebook.book.say import prose, say
 
 __all__ = [
-    "answer", "answer_table", "best_size_table", "bibtex", "bracketing", "claim_figure", "claim_notes",
-    "claim_parts", "claim_probabilities", "claim_table", "contraction_figure", "cost_table", "curve",
-    "estimate_table", "fit_in_numbers", "fixed_size_table", "gain_figures", "gains", "gate_table",
-    "headline", "identified", "live_loss", "live_posterior", "middle_budget", "noise", "optimum_in_numbers",
-    "overview", "posterior", "predictive_figure", "predictive_verdict", "price", "prior_table",
-    "profile_figures", "prose", "quick_study", "readings", "recovered", "run_table",
-    "runs_folder", "say", "spread_figure", "study_in_numbers", "text_title", "texts", "verdicts",
-    "whole_table",
+    "answer", "answer_table", "bars_in_words", "beside_the_runs", "best_size_table", "bibtex",
+    "bracketing", "claim_figure", "claim_notes", "claim_parts", "claim_probabilities", "claim_table",
+    "contraction_figure", "conventions_figure", "conventions_off", "cost_table", "curve",
+    "equal_in_words", "equal_time_in_words", "equal_time_table", "estimate_table", "feed_forward_figure",
+    "feed_forward_table", "feed_forwards_in_words", "fit_in_numbers", "fixed_size_table", "gain_figures",
+    "gains", "gate_table", "gpu_in_words", "gpu_tables", "headline", "identified", "live_loss",
+    "live_posterior", "machines", "measured_in_words", "memory_figure", "middle_budget", "noise",
+    "optimum_in_numbers", "overview", "paper_in_numbers", "posterior", "predictive_figure",
+    "predictive_verdict", "price", "prior_table", "profile_figures", "prose", "quick_study", "readings",
+    "recovered", "run_table", "runs_folder", "say", "slowdown_figures", "slowdown_in_words",
+    "spread_figure", "step_figures", "step_table", "steps_in_words", "study_in_numbers", "terms_table",
+    "text_title", "texts", "update_in_words", "verdicts", "whole_table",
 ]  # fmt: skip

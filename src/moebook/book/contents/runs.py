@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from moebook.book import profiles
 from moebook.book.paths import posterior_folders, runs_folder
-from moebook.book.say import rounded
+from moebook.book.say import listed, rounded
 from moebook.errors import InputError
 from moebook.figures import page
 from moebook.figures import runs as figures
@@ -77,11 +76,6 @@ def overview(table: pandas.DataFrame) -> page.Html:
     )
 
 
-def _listed(parts: Sequence[str]) -> str:
-    """a; a and b; a, b and c."""
-    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
-
-
 def readings(table: pandas.DataFrame) -> str:
     """What the profiles show before any statistics, a line a text; Markdown."""
     lines = []
@@ -90,7 +84,7 @@ def readings(table: pandas.DataFrame) -> str:
         pairs = profiles.width_pairs(cells)
         worse = pairs[pairs["loss_nats"] >= pairs["loss_nats_dense"]]
         by_budget = worse.groupby("compute_flops").size()
-        where = _listed([f"{n} at {flops_text(float(c))} FLOPs" for c, n in by_budget.items()] or [""])
+        where = listed([f"{n} at {flops_text(float(c))} FLOPs" for c, n in by_budget.items()] or [""])
         better = f"{len(pairs) - len(worse)} of {len(pairs)}"
         lines.append(
             f"- **{text_title(text)}:** the sparse model has the lower loss in {better} pairs"
@@ -127,10 +121,10 @@ def noise(table: pandas.DataFrame) -> str:
         )
         lines.append(
             f"- **{text_title(text)}:** the standard deviation between seeds is {one} nats per byte, pooled "
-            f"over {cells} models at {_listed([flops_text(c) for c in budgets])} FLOPs. The difference of "
+            f"over {cells} models at {listed([flops_text(c) for c in budgets])} FLOPs. The difference of "
             f"two single runs has {two}. At {flops_text(budgets[-1])} FLOPs, {gap}."
             + (
-                f" At {_listed([flops_text(c) for c in without])} FLOPs each model was trained once: the "
+                f" At {listed([flops_text(c) for c in without])} FLOPs each model was trained once: the "
                 "noise there is not measured."
                 if without
                 else ""
@@ -271,6 +265,6 @@ def quick_study() -> str:
     sparsities = sorted({float(s) for s in runs["sparsity"]})
     return (
         f"The quick study is the smallest of the studies here: {len(runs)} runs on "
-        f"{_listed([text_title(text) for text in texts_])}, at {flops_text(budgets[0])} to "
-        f"{flops_text(budgets[-1])} FLOPs, with S = {_listed([sparsity_text(s) for s in sparsities])}."
+        f"{listed([text_title(text) for text in texts_])}, at {flops_text(budgets[0])} to "
+        f"{flops_text(budgets[-1])} FLOPs, with S = {listed([sparsity_text(s) for s in sparsities])}."
     )

@@ -1,0 +1,226 @@
+"""What the runs of the table took at equal FLOPs, and the optimum at equal time. Times are CPU time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from moebook.book.benchmarks import Result, load_results
+from moebook.book.contents.curves import answer, posterior
+from moebook.book.contents.runs import text_title, texts
+from moebook.book.paths import runs_folder
+from moebook.book.say import listed, more
+from moebook.figures import costs as figures
+from moebook.figures import live, page
+from moebook.figures.style import flops_text, percent, sparsity_text
+from moebook.runs.store import Store
+
+if TYPE_CHECKING:
+    import pandas
+
+    from moebook.runs.record import Record
+
+LEVELS = (0.05, 0.5, 0.95)
+
+
+@cache
+def timed_records() -> tuple[Record, ...]:
+    """The runs that ended well on a processor, with their CPU time."""
+    return tuple(
+        record
+        for record in Store(runs_folder()).load()
+        if record.done and record.cost.get("cpu_seconds") and record.environment.get("device") == "cpu"
+    )
+
+
+def slowdowns() -> pandas.DataFrame:
+    """CPU time of a FLOP over that of the dense runs of the same text, width and processor.
+
+    Columns text, width, hardware, sparsity, times (medians over runs); groups without a dense run are left
+    out.
+    """
+    import pandas as pd
+
+    rows = pd.DataFrame(
+        {
+            "text": record.text, "width": record.model["width"],
+            "hardware": record.environment.get("hardware", ""), "sparsity": record.measures["sparsity"],
+            "seconds": record.cost["cpu_seconds"] / record.measures["compute_flops"],
+        }
+        for record in timed_records()
+    )  # fmt: skip
+    alike = ["text", "width", "hardware"]
+    median = rows.groupby([*alike, "sparsity"], as_index=False)["seconds"].median()
+    dense = median[median["sparsity"] == 0].drop(columns="sparsity")
+    both = median.merge(dense, on=alike, suffixes=("", "_dense"))
+    return both.assign(times=both["seconds"] / both["seconds_dense"]).drop(
+        columns=["seconds", "seconds_dense"]
+    )
+
+
+def slowdown_figures() -> page.Html:
+    """Time of a FLOP against sparsity, a panel a text, a line a width."""
+    table = slowdowns()
+    top, widths = 1.08 * float(table["times"].max()), [int(w) for w in sorted(set(table["width"]))]
+    panels = []
+    for text in texts():
+        part = table[table["text"] == text].sort_values("sparsity")
+        lines = {
+            int(width): (list(line["sparsity"]), list(line["times"]))
+            for width, line in part.groupby("width")
+            if len(line) > 1
+        }
+        label = f"{text_title(text)}: CPU time of a FLOP over the dense model's, against sparsity, by width."
+        panels.append((figures.slowdown_by_sparsity(lines, widths, text_title(text), top), label))
+    return page.grid(
+        panels,
+        "CPU time of the runs at equal FLOPs, over the dense runs of the same text and width (medians). "
+        "The dashed line is what the FLOPs say.",
+    )
+
+
+def slowdown_in_words() -> str:
+    """What the runs say of time at equal FLOPs; Markdown."""
+    table = slowdowns()
+    sparse = table[table["sparsity"] > 0]
+    by_sparsity = sparse.groupby("sparsity")["times"].median()
+    ends = [by_sparsity.index[0], by_sparsity.index[-1]]
+    hardware, commits, batch = _made_with()
+    return (
+        f"At equal FLOPs, the sparse runs took {sparse['times'].min():.1f} to {sparse['times'].max():.1f} "
+        f"times the CPU time of the dense runs of the same width. The medians are "
+        + listed([f"{by_sparsity[s]:.1f} at S = {sparsity_text(float(s))}" for s in ends])
+        + f". They ran on {hardware}, with {batch:,} bytes in a step, and with the code of "
+        f"{listed(commits)}."
+    )
+
+
+def beside_the_runs(result: Result) -> str:
+    """Why a machine's steps and the runs of the table differ, and by how much; Markdown."""
+    _, commits, batch = _made_with()
+    width = min(step.width for step in result.steps)
+    sparse = max((s for s in result.steps if s.width == width), key=lambda step: step.sparsity)
+    times = timed_slowdown(result)(np.array([sparse.sparsity]))[0]
+    now, then = (tokens * sparse.active / sparse.experts for tokens in (sparse.tokens, batch))
+    code = (
+        "The code is the same."
+        if result.commit.startswith(tuple(commits))
+        else f"The code is another, that of {_short(result.commit)}."
+    )
+    return (
+        f"{code} The steps of `make bench` (width {width}, S = {sparsity_text(sparse.sparsity)}) take "
+        f"{more(times)} time a FLOP than dense ones. They hold {sparse.tokens / batch:.0f} times the tokens, "
+        f"so that an expert gets {now:.0f} of them instead of {then:.0f}."
+    )
+
+
+def _made_with() -> tuple[str, list[str], int]:
+    """Processors, commits (short) and the tokens of a step of the timed runs; the most common of the last."""
+    records = timed_records()
+    hardware = listed(sorted({processor(record.environment.get("hardware", "")) for record in records}))
+    commits = sorted({_short(record.environment.get("commit", "")) for record in records})
+    batches = [record.recipe["batch_sequences"] * record.model["context"] for record in records]
+    return hardware, commits, max(set(batches), key=batches.count)
+
+
+def _short(commit: str) -> str:
+    return commit[:7] or "an unknown state"
+
+
+def processor(hardware: str) -> str:
+    """A processor's name without trademarks."""
+    return " ".join(hardware.replace("(R)", "").replace("(TM)", "").split()) or "an unknown processor"
+
+
+Slowdown = Callable[[np.ndarray], np.ndarray]
+
+
+def run_slowdown() -> Slowdown:
+    """Time of a FLOP over dense at any sparsity, as the runs took: medians, with lines between them."""
+    by_sparsity = slowdowns().groupby("sparsity")["times"].median()
+    return _between(by_sparsity.index.to_numpy(), by_sparsity.to_numpy())
+
+
+def timed_slowdown(result: Result) -> Slowdown:
+    """The same as a machine's steps of the smallest width took, which is the nearest to the runs."""
+    width = min(step.width for step in result.steps)
+    steps = sorted((step for step in result.steps if step.width == width), key=lambda step: step.sparsity)
+    seconds = np.array([step.seconds["ours"] / step.flops_per_token for step in steps])
+    return _between(np.array([step.sparsity for step in steps]), seconds / seconds[0])
+
+
+def _between(sparsity: np.ndarray, times: np.ndarray) -> Slowdown:
+    return lambda wanted: np.interp(live.doublings(wanted), live.doublings(sparsity), times)
+
+
+@cache
+def _ways() -> tuple[tuple[str, Slowdown | None], ...]:
+    """What a budget can be counted in."""
+    machines = [(f"time, as measured on {processor(r.hardware)}", r) for r in load_results() if r.steps]
+    return (
+        ("FLOPs", None),
+        ("time, as the runs took it", run_slowdown()),
+        *((name, timed_slowdown(result)) for name, result in machines),
+    )
+
+
+@cache
+def at_equal_time(text: str) -> tuple[tuple[str, np.ndarray, np.ndarray, float], ...]:
+    """The optimum at the headline's budget for each way to count it: (way, S* [draws], what the best
+    sparsity of a draw saves against its dense model, nats [draws], largest sparsity)."""
+    from moebook.optimum import optimum
+
+    found = answer(text)
+    budget = float(found.compute_flops[found.headline_index])
+    rows = []
+    for way, slowdown in _ways():
+        at = optimum(posterior(text), compute_flops=budget, slowdown=slowdown)
+        saved = at.loss_profile_nats[:, 0] - at.loss_star_nats
+        rows.append((way, at.sparsity_star, saved, float(at.sparsity_grid[-1])))
+    return tuple(rows)
+
+
+def equal_time_table(text: str) -> page.Html:
+    """S* and what sparsity saves, with the budget counted in FLOPs and in time; a row a way to count."""
+    import pandas as pd
+
+    rows = []
+    for way, star, saved, top in at_equal_time(text):
+        low, _, middle, _, high = live.quantile_texts(np.quantile(star, live.QUANTILES), top)
+        gain = np.quantile(saved, LEVELS)
+        rows.append(
+            {
+                "budget counted in": way,
+                "median S*": f"at the {middle}" if middle.startswith("edge") else middle,
+                "90 % interval": live.span(low, high),
+                "nats saved": f"{gain[1]:.3f} ({gain[0]:.3f} to {gain[2]:.3f})",
+            }
+        )
+    budget = flops_text(answer(text).compute_flops[answer(text).headline_index])
+    return page.table(
+        pd.DataFrame(rows),
+        f"{text_title(text)}, {budget} FLOPs of a dense model",
+        wrap=("budget counted in",),
+    )
+
+
+def equal_time_in_words() -> str:
+    """What counting in the time that the runs took does to the answer, a line a text; Markdown."""
+    lines = []
+    for text in texts():
+        found = answer(text)
+        budget = flops_text(found.compute_flops[found.headline_index])
+        (_, _, flops_saved, _), (_, star, saved, top), *_ = at_equal_time(text)
+        dense, _ = live.edge_shares(star, top)
+        low, _, middle, _, high = live.quantile_texts(np.quantile(star, live.QUANTILES), top)
+        middle = f"the {middle}" if middle.startswith("edge") else middle
+        lines.append(
+            f"- **{text_title(text)}:** in the time that {budget} FLOPs take a dense model, the best "
+            f"sparsity has its median at {middle}, 90 % interval {live.span(low, high)}; dense is best in "
+            f"{percent(dense)} of the draws. Sparsity saves {np.median(saved):.3f} nats per byte; at equal "
+            f"FLOPs it saves {np.median(flops_saved):.3f}."
+        )
+    return "\n".join(lines)
