@@ -30,9 +30,9 @@ def cpu_table(feed_forwards: list[dict[str, Any]], steps: list[dict[str, Any]]) 
         took, shape = row["cpu_seconds"], row["shape"]
         table.add_row(
             ", ".join(str(shape[k]) for k in ("tokens", "width", "expert_width", "experts", "active")),
-            *_ms(took["ours"], took["dense"], took["transformers"]),
-            *map(_number, (row["floor"], row["ratio"]["ours"])), verdict("≤", row["bar"], row["met"]),
-            _number(row["over_transformers"]), verdict("≤", 1.0, row["met_transformers"]),
+            *_ms(took["ours"], took["dense"], took["transformers"]), _number(row["floor"]),
+            _beside(row["ratio"]["ours"], row["bar"]), verdict("≤", row["bar"], row["met"]),
+            _beside(row["over_transformers"], 1.0), verdict("≤", 1.0, row["met_transformers"]),
         )  # fmt: skip
     table.add_section()
     dense = {row["width"]: row["cpu_seconds"]["ours"] for row in steps if row["experts"] == 1}
@@ -41,8 +41,8 @@ def cpu_table(feed_forwards: list[dict[str, Any]], steps: list[dict[str, Any]]) 
         table.add_row(
             f"step: d {row['width']}, E {row['experts']}",
             *_ms(took["ours"], dense.get(row["width"]), took["transformers"]), "",
-            _number(row["share"]), verdict("≥", row["bar"], row["met"]),
-            _number(row["faster"]), verdict("≥", row["peer_bar"], row["met_peer"]),
+            _beside(row["share"], row["bar"]), verdict("≥", row["bar"], row["met"]),
+            _beside(row["faster"], row["peer_bar"]), verdict("≥", row["peer_bar"], row["met_peer"]),
         )  # fmt: skip
     return table
 
@@ -58,7 +58,7 @@ def gpu_table(found: dict[str, Any]) -> Table:
         took = row["seconds"]
         table.add_row(
             f"step: d {row['width']}, E {row['experts']}", *_ms(took["ours"], took.get("transformers")),
-            _number(row["share"]), _number(row["over_dense"]), verdict("≥", row["bar"], row["met"]),
+            _number(row["share"]), _beside(row["over_dense"], row["bar"]), verdict("≥", row["bar"], row["met"]),
             _number(row["over_transformers"]),
         )  # fmt: skip
     return table
@@ -79,3 +79,8 @@ def _ms(*seconds: float | None) -> list[str]:
 
 def _number(value: float | None, digits: int = 2) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _beside(value: float | None, bar: float | None) -> str:
+    """A number with a third digit where two would make it look like its bar."""
+    return _number(value, 3 if _number(value) == _number(bar) else 2)
