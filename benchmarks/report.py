@@ -58,8 +58,8 @@ def gpu_table(found: dict[str, Any]) -> Table:
         took = row["seconds"]
         table.add_row(
             f"step: d {row['width']}, E {row['experts']}", *_ms(took["ours"], took.get("transformers")),
-            _number(row["share"]), _beside(row["over_dense"], row["bar"]), verdict("≥", row["bar"], row["met"]),
-            _number(row["over_transformers"]),
+            _number(row["share"]), _beside(row["over_dense"], row["bar"]),
+            verdict("≥", row["bar"], row["met"]), _number(row["over_transformers"]),
         )  # fmt: skip
     return table
 
