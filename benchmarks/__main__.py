@@ -73,6 +73,7 @@ def bench(
     """Measure this machine by ratios within one run. Leave it alone meanwhile: five minutes."""
     check_writable(out)
     timing.one_core()
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its advice on symbols that we do not have
     found = measure(rounds, say=lambda line: print(line, file=sys.stderr, flush=True))
     console = Console(width=COLUMNS, highlight=False)
     console.print(cpu_table(found["experts"], found["steps"]))
