@@ -7,8 +7,6 @@ import pytest
 from moebook import laws
 from moebook.errors import InputError
 
-COLUMNS = {"params": 3.7e7, "tokens": 2.1e9, "sparsity": 0.875}
-
 
 @pytest.mark.parametrize(
     ("params", "tokens", "sparsity", "loss_nats"),
@@ -31,13 +29,14 @@ def test_unknown_law_lists_the_known():
 
 
 @pytest.mark.parametrize("name", laws.names())
-def test_gradient_against_central_differences(name):
+def test_gradient_against_central_differences(name, one_run, coefficients_of):
     """Central differences at 60 digits, so that 1e-9 is a statement about the law and not about rounding."""
     law = laws.get(name)
-    columns = [COLUMNS[column] for column in law.columns]
-    gradient = law.gradient(law.published, *columns)
+    coefficients = coefficients_of(law)
+    columns = [one_run[column] for column in law.columns]
+    gradient = law.gradient(coefficients, *columns)
     with mpmath.workdps(60):
-        exact = {key: mpmath.mpf(value) for key, value in law.published.items()}
+        exact = {key: mpmath.mpf(value) for key, value in coefficients.items()}
         for key in law.coefficients:
             step = exact[key] * mpmath.mpf(10) ** -20
             up = law({**exact, key: exact[key] + step}, *map(mpmath.mpf, columns))
@@ -47,49 +46,73 @@ def test_gradient_against_central_differences(name):
 
 
 @pytest.mark.parametrize("name", laws.names())
-def test_pytensor_runs_the_same_definition(name):
+def test_pytensor_runs_the_same_definition(name, one_run, coefficients_of):
+    """The loss and its slopes, from coefficients and from totals, compiled and in numpy."""
     pytest.importorskip("moebook.bayes")
     import pytensor
     import pytensor.tensor as pt
 
     import moebook.bayes._environment  # noqa: F401
 
-    law = laws.get(name)
-    columns = [np.float64(COLUMNS[column]) for column in law.columns]
+    law, coefficients = laws.get(name), coefficients_of(laws.get(name))
+    columns = [np.float64(one_run[column]) for column in law.columns]
     variables = {key: pt.dscalar(key) for key in law.coefficients}
     loss = law(variables, *columns)
     outputs = [loss, *pytensor.grad(loss, list(variables.values()))]
     function = pytensor.function(list(variables.values()), outputs, mode="FAST_COMPILE")
-    value, *gradient = function(*(law.published[key] for key in law.coefficients))
-    assert value == pytest.approx(law(law.published, *columns), rel=1e-13)
-    exact = law.gradient(law.published, *columns)
+    value, *gradient = function(*(coefficients[key] for key in law.coefficients))
+    assert value == pytest.approx(law(coefficients, *columns), rel=1e-13)
+    exact = law.gradient(coefficients, *columns)
     for key, slope in zip(law.coefficients, gradient, strict=True):
         assert slope == pytest.approx(exact[key], rel=1e-9), key
 
+    units = {"used": 0.4, **{column: 0.5 * one_run[column] for column in law.columns}}
+    bound = law.at(units)
+    symbols = {key: pt.dscalar(key) for key in law.totals}
+    compiled = pytensor.function(
+        list(symbols.values()),
+        bound(bound.from_totals(symbols), *bound.in_units(units, *columns)),
+        mode="FAST_COMPILE",
+    )
+    values = {key: 0.4 for key in law.totals}
+    expected = law(law.plain_coefficients(values, units), *columns)
+    assert compiled(*values.values()) == pytest.approx(expected, rel=1e-10)
+
 
 @pytest.mark.parametrize("name", laws.names())
-def test_totals_and_units_agree_with_raw_coefficients(name):
+def test_totals_and_units_agree_with_raw_coefficients(name, many_runs):
     """A law in totals, on columns in the data's units, is the law in raw coefficients on plain columns."""
     law = laws.get(name)
-    rng = np.random.default_rng(5)
-    data = {
-        "params": 10 ** rng.uniform(4, 6, 9),
-        "tokens": 10 ** rng.uniform(6, 8, 9),
-        "sparsity": rng.random(9),
-    }
-    columns = [data[column] for column in law.columns]
-    centred = law.from_totals({key: rng.uniform(0.2, 0.8) for key in law.totals})
+    rng = np.random.default_rng(6)
+    columns = [many_runs[column] for column in law.columns]
     units = law.units(*columns)
-    expected = law(centred, *law.in_units(units, *columns))
-    assert law(law.rescale(centred, units), *columns) == pytest.approx(expected, rel=1e-12)
+    bound = law.at(units)
+    totals = {key: rng.uniform(0.2, 0.8) for key in law.totals}
+    centred = bound.from_totals(totals)
+    expected = bound(centred, *bound.in_units(units, *columns))
+    plain = law.plain_coefficients(totals, units)
+    assert set(plain) == set(law.coefficients)
+    assert bound.rescale(centred, units) == pytest.approx(plain)
+    assert law(plain, *columns) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name in laws.names() if laws.get(name).to_totals])
+def test_totals_go_to_coefficients_and_back(name, many_runs, coefficients_of):
+    law = laws.get(name)
+    units = law.units(*(many_runs[column] for column in law.columns))
+    totals = dict(zip(law.totals, np.linspace(0.1, 0.9, len(law.totals)), strict=True))
+    assert law.totals_at(law.plain_coefficients(totals, units), units) == pytest.approx(totals, rel=1e-9)
+    coefficients = coefficients_of(law)
+    again = law.plain_coefficients(law.totals_at(coefficients, units), units)
+    assert again == pytest.approx(coefficients, rel=1e-8)
 
 
 @pytest.mark.parametrize("name", laws.names())
-def test_level_is_the_loss_at_the_centre(name):
+def test_level_is_the_loss_at_the_centre(name, many_runs):
     law = laws.get(name)
-    totals = {key: 0.4 for key in law.totals}
-    centre = {"params": 1.0, "tokens": 1.0, "sparsity": 0.0}
-    assert law(law.from_totals(totals), *(centre[column] for column in law.columns)) == pytest.approx(0.4)
+    units = law.units(*(many_runs[column] for column in law.columns))
+    plain = law.plain_coefficients({key: 0.4 for key in law.totals}, units)
+    assert law(plain, *law.centre(units)) == pytest.approx(0.4)
 
 
 def test_units_are_geometric_means():
@@ -97,7 +120,47 @@ def test_units_are_geometric_means():
     assert units == pytest.approx({"params": 1e4, "tokens": 1e6, "used": 0.5})
 
 
-def test_columns_and_coefficients_broadcast():
-    law = laws.get("abnar")
-    draws = {key: np.full((7, 1), value) for key, value in law.published.items()}
-    assert law(draws, np.full(3, 1e9), np.full(3, 2e10), np.array([0, 0.5, 0.9])).shape == (7, 3)
+@pytest.mark.parametrize("name", laws.names())
+def test_columns_and_coefficients_broadcast(name, many_runs, coefficients_of):
+    law = laws.get(name)
+    draws = {key: np.full((7, 1), value) for key, value in coefficients_of(law).items()}
+    columns = [many_runs[column] for column in law.columns]
+    assert law(draws, *columns).shape == (7, 9)
+
+
+@pytest.mark.parametrize("name", [name for name in laws.names() if laws.get(name).priors])
+def test_draws_from_the_priors_are_losses_that_could_be(name, many_runs):
+    """Finite, positive, and centred on the rows' loss: within a factor of five for nearly every draw."""
+    law = laws.get(name)
+    columns = [many_runs[column] for column in law.columns]
+    units = law.units(*columns)
+    normal = np.random.default_rng(0).standard_normal((len(law.totals), 400, 1))
+    totals = {key: law.priors[key].at(z) for key, z in zip(law.totals, normal, strict=True)}
+    drawn = law(law.plain_coefficients({**totals, "level": 2.5 * totals["level"]}, units), *columns)
+    assert np.isfinite(drawn).all()
+    assert np.mean((drawn > 0.5) & (drawn < 12.5)) > 0.95
+    assert np.median(drawn) == pytest.approx(2.5, rel=0.15)
+
+
+def test_priors_are_normal_where_they_say():
+    z = np.array([-2.0, 0.0, 1.0])
+    assert laws.Prior("normal", 3.0, 0.5).at(z) == pytest.approx([2.0, 3.0, 3.5])
+    assert laws.Prior("lognormal", 3.0, 0.5).at(z) == pytest.approx(3 * np.exp(0.5 * z))
+    share = laws.Prior("logitnormal", 0.2, 1.0)
+    assert share.value(share.free(share.at(z))) == pytest.approx(share.at(z))
+    assert share.at(0.0) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("cauchy", 1.0, 1.0), ("normal", 1.0, 0.0), ("lognormal", -1.0, 1.0), ("logitnormal", 2.0, 1.0)],
+)
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_a_prior_that_makes_no_sense_is_refused(arguments):
+    with pytest.raises(ValueError, match="prior: "):
+        laws.Prior(*arguments)
+
+
+def test_the_files_of_a_law_are_all_that_define_it():
+    assert [path.name for path in laws.get("abnar").files()] == ["abnar.py"]
+    assert [path.name for path in laws.get("clark").files()] == ["clark.py", "arithmetic.py"]

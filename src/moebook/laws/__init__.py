@@ -5,9 +5,23 @@ from __future__ import annotations
 from moebook.errors import InputError
 from moebook.laws.abnar import ABNAR
 from moebook.laws.chinchilla import CHINCHILLA
+from moebook.laws.clark import CLARK, CLARK_BILINEAR, CLARK_SEPARABLE
+from moebook.laws.isoflop import ISOFLOP
+from moebook.laws.krajewski import KRAJEWSKI
 from moebook.laws.law import Law
+from moebook.laws.ludziejewski import LUDZIEJEWSKI
+from moebook.laws.prior import Prior
+from moebook.laws.tian import TIAN
 
-REGISTRY: dict[str, Law] = {law.name: law for law in (ABNAR, CHINCHILLA)}
+_LAWS = (
+    ABNAR, CHINCHILLA, CLARK, CLARK_BILINEAR, CLARK_SEPARABLE, ISOFLOP, KRAJEWSKI, LUDZIEJEWSKI, TIAN
+)  # fmt: skip
+REGISTRY: dict[str, Law] = {law.name: law for law in _LAWS}
+
+
+# The laws that `moebook fit` samples: those whose totals `bayes.totals` turns into random variables. The others
+# evaluate, and are fitted by `bayes.point`; their priors wait in their files.
+SAMPLED = (ABNAR.name, CHINCHILLA.name)
 
 
 def names() -> tuple[str, ...]:
@@ -22,4 +36,4 @@ def get(name: str) -> Law:
     return REGISTRY[name]
 
 
-__all__ = ["REGISTRY", "Law", "get", "names"]
+__all__ = ["REGISTRY", "SAMPLED", "Law", "Prior", "get", "names"]
