@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import inspect
 import sys
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -64,8 +63,8 @@ def lock_of(start: Path) -> dict[str, Any]:
 
 
 def _law_source(law: Law) -> str:
-    """The file that defines the law; a law typed into a session has no file and is refused."""
+    """The files that define the law; a law typed into a session has no file and is refused."""
     try:
-        return Path(inspect.getsourcefile(law.function) or "").read_text("utf-8")
+        return "".join(path.read_text("utf-8") for path in law.files())
     except (OSError, TypeError) as error:
         raise InputError(f"identity: law: {law.name}: its source is in no file: cannot be hashed") from error
