@@ -45,12 +45,15 @@ def fit(
     sampler: Sampler | None = None,
     source: str = "table",
     excluded: Mapping[str, int] | None = None,
+    flops_per_token: str = "",
     progress: bool = True,
 ) -> Posterior:
     """Fit a law to a table of runs; the same input and seed give the same bits on the same CPU.
 
-    table: a DataFrame or a file (.csv, .jsonl, .parquet) with a row a run;
-    law: a Law or its name; columns: {params, tokens, sparsity or loss: column of the table};
+    table: a DataFrame or a file (`moebook.bayes.reading.read_table`) with a row a run; runs that a column of
+    statuses calls unfinished are left out and counted;
+    law: a Law or its name; columns: {params, tokens, sparsity, loss, ...: column of the table}, recognised
+    by their names where left out; flops_per_token: `6N`, `6NA` or a column, to make D from C;
     chains, draws, tune: instead of those of `sampler`; source: what messages call the table;
     excluded: {reason: count} of runs left out before, kept in the summary;
     progress: say on standard error what is going on.
@@ -60,7 +63,10 @@ def fit(
     """
     given = {"chains": chains, "draws": draws, "tune": tune}
     sampler = replace(sampler or Sampler(), **{k: v for k, v in given.items() if v is not None})
-    asked = request(table, law, columns=columns, seed=seed, priors=priors, sampler=sampler, source=source)
+    asked = request(
+        table, law, columns=columns, seed=seed, priors=priors, sampler=sampler, source=source,
+        flops_per_token=flops_per_token,
+    )  # fmt: skip
     law, rows, priors = asked.law, asked.rows, asked.priors
     values = rows.ordered(law)
     units = law.units(*values)
@@ -71,7 +77,7 @@ def fit(
     trace = _sample(compiled, sampler, asked.seed, progress)
     with _say(progress, "prior draws, gates and checks"):
         prior = _draw_prior(model, law, sampler, asked.seed)
-        return _assemble(trace, prior, asked, units, basis, dict(excluded or {}))
+        return _assemble(trace, prior, asked, units, basis, {**asked.excluded, **(excluded or {})})
 
 
 def _sample(compiled: Any, sampler: Sampler, seed: int, progress: bool) -> az.InferenceData:
@@ -132,6 +138,9 @@ def _assemble(
             "rotation": (("raw_function", "function"), basis.rotation),
         }
     )
+    constant["row_number"] = ("row", rows.points.numbers.astype(np.int32))
+    if rows.points.compute_flops is not None:
+        constant["compute_flops"] = ("row", rows.points.compute_flops)
     observed = xr.Dataset({n: ("row", v) for n, v in {**rows.columns, LOSS: rows.loss_nats}.items()})
     summary = {
         "format": 1,
@@ -142,6 +151,7 @@ def _assemble(
         "gates": [asdict(gate) for gate in judged],
         "rows": len(rows),
         "excluded": excluded,
+        **asked.reading(),
         "units": units,
         "ranges": {
             n: [float(v.min()), float(v.max())] for n, v in {**rows.columns, LOSS: rows.loss_nats}.items()

@@ -68,6 +68,20 @@ class Posterior:
         return {str(name): values.values for name, values in self.data.observed_data.data_vars.items()}
 
     @cached_property
+    def compute_flops(self) -> np.ndarray | None:
+        """Training compute of the fitted rows [rows], or None where the table did not say."""
+        stored = self.data.constant_data
+        return stored["compute_flops"].values.astype(float) if "compute_flops" in stored else None
+
+    @cached_property
+    def row_numbers(self) -> np.ndarray:
+        """Number of each fitted row in the table that it came from; of the stored order, where unknown."""
+        stored = self.data.constant_data
+        if "row_number" in stored:
+            return stored["row_number"].values
+        return np.arange(1, self.data.observed_data.sizes["row"] + 1)
+
+    @cached_property
     def basis(self) -> Basis:
         """The basis of the misfit."""
         stored = self.data.constant_data

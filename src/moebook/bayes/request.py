@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 
 from moebook import laws
-from moebook.bayes.data import Rows, read_table, take_rows
+from moebook.bayes.data import Rows, take_rows
+from moebook.bayes.doubts import Doubt, doubts
 from moebook.bayes.identity import identity, ingredients
 from moebook.bayes.priors import Priors
+from moebook.bayes.reading import finished, read_table
 from moebook.errors import InputError
 
 
@@ -41,7 +43,10 @@ class Sampler:
 
 @dataclass(frozen=True)
 class Request:
-    """A fit to be done: its rows, its settings, and the ingredients of its identity."""
+    """A fit to be done: its rows, its settings, and the ingredients of its identity.
+
+    doubts: what is odd about the rows; excluded: {status: count} of runs that did not finish.
+    """
 
     rows: Rows
     law: laws.Law
@@ -49,11 +54,24 @@ class Request:
     sampler: Sampler
     seed: int
     ingredients: dict[str, Any]
+    doubts: tuple[Doubt, ...] = ()
+    excluded: dict[str, int] = field(default_factory=dict)
 
     @property
     def identity(self) -> str:
         """sha256 of everything that decides the posterior."""
         return identity(self.ingredients)
+
+    def reading(self) -> dict[str, Any]:
+        """How the table was read and what is odd about it, as JSON values for a summary."""
+        points = self.rows.points
+        return {
+            "columns": [asdict(found) for found in points.found],
+            "derived": list(points.derived),
+            "flops_per_token": points.flops_per_token,
+            "warnings": [{"name": d.name, "says": d.says} for d in self.doubts if not d.note],
+            "notes": [{"name": d.name, "says": d.says} for d in self.doubts if d.note],
+        }
 
 
 def request(
@@ -65,6 +83,7 @@ def request(
     priors: Priors | None = None,
     sampler: Sampler | None = None,
     source: str = "table",
+    flops_per_token: str = "",
 ) -> Request:
     """Check a fit's arguments (those of `moebook.bayes.fit`); InputError says what cannot be used."""
     law = laws.get(law) if isinstance(law, str) else law
@@ -74,6 +93,9 @@ def request(
     if not isinstance(table, pd.DataFrame):
         source = str(table)
         table = read_table(table)
-    rows = take_rows(table, law, columns, source)
+    table, excluded = finished(table)
+    if table.empty:
+        raise InputError(f"{source}: status: no run is finished")
+    rows = take_rows(table, law, columns, source, flops_per_token)
     parts = ingredients(rows.sha256(), law, priors, sampler, int(seed))
-    return Request(rows, law, priors, sampler, int(seed), parts)
+    return Request(rows, law, priors, sampler, int(seed), parts, tuple(doubts(rows, law)), excluded)

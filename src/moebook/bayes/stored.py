@@ -6,21 +6,24 @@ from pathlib import Path
 
 import pandas as pd
 
-from moebook.bayes.data import read_table
+from moebook.bayes.reading import finished, read_table
 from moebook.errors import InputError
 from moebook.runs.table import load_table
 
 
 def read_runs(table: Path, text: str) -> tuple[pd.DataFrame, str, dict[str, int]]:
-    """The runs to fit: (rows, what messages call them, {status: count} of records without a loss).
+    """The runs to fit: (rows, what messages call them, {status: count} of those that did not finish).
 
-    table: a .csv, .jsonl or .parquet file, or a folder of records, of which those on `text` are taken.
+    table: a file that `read_table` reads, or a folder of records, of which those on `text` are taken.
     Raises InputError naming the file or folder and what is wrong with it.
     """
     if not table.is_dir():
         if text:
             raise InputError(f"fit: --text: {text}: only a folder of records has texts; {table} is a file")
-        return read_table(table), str(table), {}
+        rows, excluded = finished(read_table(table))
+        if rows.empty:
+            raise InputError(f"{table}: status: no run is finished")
+        return rows, str(table), excluded
     every = load_table(table)
     rows = every[every["text"] == text] if text else every
     texts = sorted(set(every["text"]))

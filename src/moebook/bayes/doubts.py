@@ -1,0 +1,194 @@
+"""What is odd about a table, said before it is fitted: no fit is refused for it, and no answer hides it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from moebook.bayes.columns import LOSS, TRAINING_LOSS
+from moebook.bayes.data import Rows
+from moebook.laws import Law
+
+CONFOUNDED_FROM = 0.95  # correlation of log N and log D
+FEW_BUDGETS = 3
+WIDTH_OF_A_BUDGET = 1.5  # runs whose compute lies within this factor of the smallest are of one budget
+NARROW_BELOW = 4.0  # largest over smallest N, or D
+RISING_FROM = 0.2  # rank correlation of loss and compute
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A warning, or a mere note; `name` is for machines, `says` for people."""
+
+    name: str
+    says: str
+    note: bool = False
+
+
+def budgets(compute_flops: np.ndarray, width: float = WIDTH_OF_A_BUDGET) -> np.ndarray:
+    """The budget of each run [rows], numbered from 0 upwards: a budget begins at the smallest compute that
+    the one before does not hold, and holds all within the factor `width`."""
+    labels = np.empty(len(compute_flops), int)
+    start, label = -np.inf, -1
+    for row in np.argsort(compute_flops, kind="stable"):
+        if compute_flops[row] > width * start or label < 0:
+            start, label = compute_flops[row], label + 1
+        labels[row] = label
+    return labels
+
+
+def doubts(rows: Rows, law: Law) -> list[Doubt]:
+    """Everything odd about the rows that a fit of `law` would read."""
+    return [*_of_design(rows, law), *_of_compute(rows), *_of_losses(rows), *_of_copies(rows)]
+
+
+def _of_design(rows: Rows, law: Law) -> Iterator[Doubt]:
+    """What the choice of runs cannot show."""
+    columns = rows.columns
+    if {"params", "tokens"} <= set(columns):
+        together = float(np.corrcoef(np.log(columns["params"]), np.log(columns["tokens"]))[0, 1])
+        ratio = columns["tokens"] / columns["params"]
+        if abs(together) > CONFOUNDED_FROM:
+            how = (
+                f"all runs have {ratio.min():.3g} to {ratio.max():.3g} tokens a parameter"
+                if together > 0
+                else "the larger the model, the fewer its tokens, as at one budget"
+            )
+            yield Doubt(
+                "confounded",
+                f"params and tokens move together (correlation of logs {together:.3f}): {how}; what size "
+                "does and what data do cannot be told apart",
+            )
+    for name in ("params", "tokens", "params_active"):
+        if name in columns and (span := columns[name].max() / columns[name].min()) < NARROW_BELOW:
+            yield Doubt(
+                f"narrow {name}", f"{name} span a factor of {span:.3g} only; the exponent is hard to see"
+            )
+    for name in columns:
+        values = np.unique(columns[name])
+        if name in ("sparsity", "experts", "granularity") and len(values) == 1:
+            yield Doubt(
+                f"single {name}",
+                f"every run has {name} {values[0]:.4g}: what {name} does is left to the priors of the law "
+                f"{law.name}",
+            )
+    sparsity = rows.points.extras.get("sparsity")
+    if sparsity is not None and "sparsity" not in columns and len(np.unique(sparsity)) > 1:
+        yield Doubt(
+            "unread sparsity",
+            f"sparsity runs from {sparsity.min():.4g} to {sparsity.max():.4g}, but the law {law.name} does "
+            "not read it: its effect counts as noise; consider --law abnar",
+        )
+    for name, few in (("params", 1e4), ("tokens", 1e5)):
+        if name in columns and columns[name].max() < few:
+            yield Doubt(
+                f"small {name}",
+                f"{name} of at most {columns[name].max():.4g}: if these are millions or billions, name the "
+                f"column so ({name}_M, {name}_B)",
+            )
+
+
+def _of_compute(rows: Rows) -> Iterator[Doubt]:
+    """What the budgets cannot show, or contradict."""
+    compute = rows.points.compute_flops
+    if compute is None:
+        return
+    count = int(budgets(compute).max()) + 1
+    if count < FEW_BUDGETS:
+        yield Doubt(
+            "few budgets",
+            f"{'one budget' if count == 1 else f'{count} budgets'} of compute only ({compute.min():.3g} to "
+            f"{compute.max():.3g} FLOPs): nothing checks how the law carries over to another",
+        )
+    rank = stats.spearmanr(compute, rows.loss_nats).statistic if len(np.unique(compute)) > 1 else 0.0
+    if rank > RISING_FROM:
+        yield Doubt(
+            "rising loss",
+            f"losses rise with compute (rank correlation {rank:.2f}): a loss in another unit, a column "
+            "read as another, or runs that diverged",
+        )
+    if {"params", "tokens"} <= set(rows.columns):
+        size = rows.points.extras.get("params_active", rows.columns["params"])
+        per = float(np.median(compute / size / rows.columns["tokens"]))
+        if not 0.05 < per < 500:
+            yield Doubt(
+                "units of compute",
+                f"compute is {per:.3g} times params x tokens (6 is usual): is a unit missing from a column's "
+                "name?",
+            )
+
+
+def _of_losses(rows: Rows) -> Iterator[Doubt]:
+    """Losses that measurements seldom give."""
+    column = rows.points.column_of(LOSS)
+    if column.lower().replace("/", "_").rpartition(".")[2] in TRAINING_LOSS:
+        yield Doubt("training loss", f"{column} is a loss on training text, not on held-out text")
+    losses = rows.loss_nats
+    scale = next((found.scale for found in rows.points.found if found.field == LOSS), 1.0)
+    digits = _decimals(losses / scale)
+    if digits <= 2:
+        yield Doubt(
+            "rounded losses",
+            f"losses are rounded to {digits or 'no'} decimals: differences below {10.0**-digits:g} are lost",
+        )
+        return
+    configurations = np.stack(list(rows.columns.values()), axis=1)
+    pairs, shown = 0, []
+    for value in _repeated(losses):
+        different = len(np.unique(configurations[losses == value], axis=0))
+        if different > 1:
+            pairs += different * (different - 1) // 2
+            shown.append(value / scale)
+    span = max(float(np.ptp(losses / scale)), 10.0**-digits)
+    by_chance = len(losses) * (len(losses) - 1) / 2 * 10.0**-digits / span
+    if pairs > 3 * by_chance + 0.5:
+        listed = ", ".join(f"{value:.10g}" for value in shown[:3]) + (", ..." if len(shown) > 3 else "")
+        yield Doubt(
+            "equal losses",
+            f"runs of different configurations have exactly equal losses ({listed}): copied cells, or a "
+            "default where nothing was measured",
+        )
+
+
+def _of_copies(rows: Rows) -> Iterator[Doubt]:
+    """Rows twice in the table, and runs repeated on purpose."""
+    parts = [*rows.columns.values(), *rows.points.extras.values()]
+    configurations = np.stack(parts, axis=1)
+    _, of, counts = np.unique(configurations, axis=0, return_inverse=True, return_counts=True)
+    seeds = rows.points.seeds
+    keys = list(zip(of.tolist(), rows.loss_nats.tolist(), seeds if seeds is not None else of, strict=True))
+    copies = len(keys) - len(set(keys))
+    if copies:
+        first = rows.points.numbers[next(i for i, key in enumerate(keys) if key in keys[:i])]
+        yield Doubt(
+            "duplicated rows",
+            f"{copies} {'row is a copy' if copies == 1 else 'rows are copies'} of another (row {first} for "
+            "one): copied runs count twice",
+        )
+    distinct = {(configuration, loss) for configuration, loss, _ in keys}
+    runs = np.bincount([configuration for configuration, _ in distinct])
+    repeated = runs[runs > 1]
+    if len(repeated):
+        what = "differ in their seed" if seeds is not None else "differ in loss alone"
+        yield Doubt(
+            "replicates",
+            f"{len(repeated)} configurations were run more than once ({repeated.sum()} runs that {what}): "
+            "the noise of a run is read from them",
+            note=True,
+        )
+
+
+def _decimals(values: np.ndarray, most: int = 9) -> int:
+    """Decimals that every value needs at most."""
+    for digits in range(most):
+        if np.allclose(values, np.round(values, digits), rtol=0, atol=1e-9):
+            return digits
+    return most
+
+
+def _repeated(values: np.ndarray) -> np.ndarray:
+    distinct, counts = np.unique(values, return_counts=True)
+    return distinct[counts > 1]

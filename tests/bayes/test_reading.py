@@ -1,0 +1,343 @@
+"""Any table of runs is read: formats, names, units, what is derived, what is odd, what is left out."""
+
+import gzip
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from moebook import bayes, laws
+from moebook.bayes.columns import choose_law
+from moebook.bayes.data import take_rows
+from moebook.bayes.doubts import budgets, doubts
+from moebook.bayes.points import take_points
+from moebook.bayes.reading import finished, read_table
+from moebook.errors import InputError
+
+CHINCHILLA, ABNAR = laws.get("chinchilla"), laws.get("abnar")
+
+
+@pytest.fixture
+def runs():
+    """A grid of sizes and budgets under plain names, losses in nats."""
+    params, compute = (v.ravel() for v in np.meshgrid(np.geomspace(1e7, 1e9, 5), [1e18, 1e19, 1e20, 1e21]))
+    table = pd.DataFrame({"params": params, "tokens": compute / 6 / params})
+    noise = np.exp(0.01 * np.random.default_rng(0).standard_normal(len(table)))
+    return table.assign(loss=CHINCHILLA(CHINCHILLA.published, table.params, table.tokens) * noise)
+
+
+def write_all(table: pd.DataFrame, folder) -> dict[str, object]:
+    """The same rows in every format that is read."""
+    text = table.to_csv(index=False)
+    listed = table.to_dict("records")
+    lines = "\n".join(map(json.dumps, listed))
+    contents = {
+        "runs.csv": text, "semicolons.csv": text.replace(",", ";"), "runs.tsv": text.replace(",", "\t"),
+        "runs.jsonl": lines, "runs.ndjson": lines, "runs.json": json.dumps(listed),
+        "marked.csv": "\ufeff" + text, "windows.csv": text.replace("\n", "\r\n"),
+        "gaps.csv": "\n" + text + "\n,,\n",
+    }  # fmt: skip
+    for name, content in contents.items():
+        (folder / name).write_text(content, newline="")
+    (folder / "runs.csv.gz").write_bytes(gzip.compress(text.encode()))
+    (folder / "runs.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    table.to_parquet(folder / "runs.parquet")
+    return {name: folder / name for name in (*contents, "runs.csv.gz", "runs.jsonl.gz", "runs.parquet")}
+
+
+def test_every_format_gives_the_same_rows_to_the_last_bit(runs, tmp_path):
+    expected = take_rows(runs, CHINCHILLA).sha256()
+    for name, path in write_all(runs, tmp_path).items():
+        assert take_rows(read_table(path), CHINCHILLA).sha256() == expected, name
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.csv", "params,tokens,loss\n1,2\n", "row 1: has 2 cells; the header has 3"),
+        ("a.csv", "params,tokens,loss\n1,2,3\n\n1,2,3,4\n", "row 2: has 4 cells; the header has 3"),
+        ("a.csv", "loss,loss\n1,2\n", "loss: two columns have this name"),
+        ("a.csv", "loss\n", "holds no rows"),
+        ("a.csv", "\n \n", "is empty"),
+        ("a.csv.gz", "no gzip", "cannot be read as a table"),
+        ("a.jsonl", '{"loss": 1}\n{"loss": \n', "row 2: is no JSON"),
+        ("a.jsonl", "[1, 2]\n", "row 1: [1, 2]: is no run: must be a JSON object"),
+        ("a.parquet", "no parquet", "cannot be read as a table"),
+        ("a.xlsx", "", "spreadsheets are not read; save the sheet as .csv"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused(name, content, says, tmp_path):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError) as error:
+        read_table(tmp_path / name)
+    assert says in str(error.value) and "\n" not in str(error.value) and name in str(error.value)
+
+
+def weights_and_biases(runs):
+    """Runs as their export in JSON: nested, three of them unfinished."""
+    states = ["finished"] * (len(runs) - 3) + ["crashed", "running", "crashed"]
+    return [
+        {
+            "name": f"quiet-river-{i}", "state": state,
+            "config": {
+                "model": {"n_params": row.params}, "train_tokens": {"value": row.tokens, "desc": None},
+            },
+            "summary": {"eval/loss": row.loss if state == "finished" else None, "_step": 100},
+        }
+        for i, (row, state) in enumerate(zip(runs.itertuples(), states, strict=True))
+    ]  # fmt: skip
+
+
+def test_an_export_of_weights_and_biases_is_read_and_its_unfinished_runs_counted(runs, tmp_path):
+    listed = weights_and_biases(runs)
+    (tmp_path / "api.json").write_text(json.dumps(listed))
+    flat = [
+        {
+            "Name": run["name"], "State": run["state"], "Tags": "",
+            "n_params": run["config"]["model"]["n_params"],
+            "train_tokens": run["config"]["train_tokens"]["value"],
+            "eval/loss": run["summary"]["eval/loss"],
+        }
+        for run in listed
+    ]  # fmt: skip
+    pd.DataFrame(flat).to_csv(tmp_path / "page.csv", index=False, quoting=1)
+    spelled = [{**run, "config": str(run["config"]), "summary": str(run["summary"])} for run in listed]
+    pd.DataFrame(spelled).to_csv(tmp_path / "snippet.csv")
+    whole = take_rows(runs.iloc[:-3], CHINCHILLA).sha256()
+    for name in ("api.json", "page.csv", "snippet.csv"):
+        table, excluded = finished(read_table(tmp_path / name))
+        assert excluded == {"crashed": 2, "running": 1}, name
+        assert take_rows(table, CHINCHILLA).sha256() == whole, name
+
+
+def test_rows_are_numbered_as_in_the_file_after_others_were_left_out(runs, tmp_path):
+    runs["State"] = ["crashed"] * 4 + ["finished"] * (len(runs) - 4)
+    runs.loc[9, "tokens"] = -1
+    runs.to_csv(tmp_path / "runs.csv", index=False)
+    with pytest.raises(InputError, match="row 10: tokens: -1.0: must be positive"):
+        bayes.request(tmp_path / "runs.csv", "chinchilla")
+
+
+def test_a_column_of_other_states_excludes_nothing(runs):
+    runs["state"] = "Ohio"
+    assert finished(runs)[1] == {} and len(finished(runs)[0]) == len(runs)
+    runs["state"] = "crashed"
+    with pytest.raises(InputError, match="status: no run is finished"):
+        bayes.request(runs, "chinchilla")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("N", "D", "loss"), ("n_params", "train_tokens", "val_loss"),
+        ("Num Params", "tokens seen", "eval/loss"), ("parameters", "Training Tokens", "final_loss"),
+        ("config.N", "config.D", "summary.validation_loss"),
+        ("total_parameter_count", "num_tokens", "L"),
+    ],
+)  # fmt: skip
+def test_common_names_are_recognised(names, runs):
+    renamed = runs.set_axis(names, axis=1).assign(step=1, learning_rate=3e-4, d_model=64)
+    assert take_rows(renamed, CHINCHILLA).sha256() == take_rows(runs, CHINCHILLA).sha256()
+
+
+def test_a_unit_in_a_name_is_read_where_it_is_unambiguous(runs):
+    renamed = pd.DataFrame(
+        {"params_M": runs.params / 1e6, "tokens (B)": runs.tokens / 1e9, "val_bpb": runs.loss / np.log(2)}
+    )
+    rows = take_rows(renamed, CHINCHILLA)
+    assert sorted(rows.columns["params"]) == pytest.approx(sorted(runs.params))
+    assert sorted(rows.columns["tokens"]) == pytest.approx(sorted(runs.tokens))
+    assert sorted(rows.loss_nats) == pytest.approx(sorted(runs.loss))
+    assert [found.scale for found in rows.points.found] == pytest.approx([1e6, 1e9, np.log(2)])
+    assert "params <- params_M x 1e+06: 1e+07 to 1e+09, 5 values" in rows.points.found[0].text()
+    with pytest.raises(InputError, match=r"tokens_B: 1.6\d*e\+13: the name says units of 1e\+09"):
+        take_rows(runs.rename(columns={"tokens": "tokens_B"}), CHINCHILLA)
+
+
+def test_a_quantity_with_two_columns_or_a_column_with_two_quantities_is_refused(runs):
+    two = runs.rename(columns={"loss": "val_loss"}).assign(test_loss=runs.loss + 0.1)
+    with pytest.raises(InputError, match="loss: could be val_loss or test_loss; say which with --columns"):
+        take_rows(two, CHINCHILLA)
+    assert take_rows(two, CHINCHILLA, {"loss": "test_loss"}).loss_nats.min() > runs.loss.min() + 0.09
+    assert len(take_rows(two.assign(test_loss=two.val_loss), CHINCHILLA)) == len(runs)
+    with pytest.raises(InputError, match="params: one column cannot be two quantities, params and tokens"):
+        take_rows(runs, CHINCHILLA, {"params": "params", "tokens": "params"})
+
+
+def test_a_loss_on_held_out_text_comes_before_one_on_training_text(runs):
+    both = runs.rename(columns={"loss": "eval_loss"}).assign(train_loss=runs.loss - 0.1)
+    assert take_rows(both, CHINCHILLA).points.column_of("loss_nats") == "eval_loss"
+    only = take_rows(both.drop(columns="eval_loss"), CHINCHILLA)
+    assert "training loss" in {doubt.name for doubt in doubts(only, CHINCHILLA)}
+
+
+def test_tokens_come_from_compute_by_the_stated_convention(runs):
+    table = runs.assign(C=6 * runs.params * runs.tokens).drop(columns="tokens")
+    points = take_points(table, CHINCHILLA)
+    assert points.columns["tokens"] == pytest.approx(runs.tokens) and points.flops_per_token == "6N"
+    assert points.derived == ("D = C / (6 N, N = params) with C = C",)
+    half = take_points(table.assign(N_a=runs.params / 2), CHINCHILLA)
+    assert half.columns["tokens"] == pytest.approx(2 * runs.tokens) and half.flops_per_token == "6NA"
+    whole = take_points(table.assign(N_a=runs.params / 2), CHINCHILLA, flops_per_token="6N")
+    assert whole.columns["tokens"] == pytest.approx(runs.tokens)
+    own = take_points(table.assign(cost=3 * runs.params), CHINCHILLA, flops_per_token="cost")
+    assert own.columns["tokens"] == pytest.approx(2 * runs.tokens) and own.flops_per_token == "cost"
+    with pytest.raises(InputError, match="--flops-per-token: 6NA: no column for params_active"):
+        take_points(table, CHINCHILLA, flops_per_token="6NA")
+    with pytest.raises(InputError, match="price: no such column for flops_per_token"):
+        take_points(table, CHINCHILLA, flops_per_token="price")
+
+
+def test_compute_comes_from_tokens_for_budgets(runs):
+    assert take_points(runs, CHINCHILLA).compute_flops == pytest.approx(6 * runs.params * runs.tokens)
+    given = take_points(runs.assign(flops=1e20), CHINCHILLA)
+    assert set(given.compute_flops) == {1e20} and given.derived == ()
+
+
+def test_tokens_of_sparse_runs_are_not_made_from_all_parameters(runs):
+    table = runs.assign(C=1e20, S=0.75).drop(columns="tokens")
+    with pytest.raises(InputError, match="N counts experts that a token does not use"):
+        take_points(table, ABNAR)
+    assert take_points(table, ABNAR, flops_per_token="6N").columns["tokens"] == pytest.approx(
+        1e20 / 6 / runs.params
+    )
+    assert take_points(runs.assign(S=0.75), ABNAR).compute_flops is None
+
+
+def test_sparsity_comes_from_experts(runs):
+    experts = np.resize([1, 8, 64], len(runs))
+    points = take_points(runs.assign(E=experts, K=np.minimum(experts, 2)), ABNAR)
+    assert set(points.columns["sparsity"]) == {0, 0.75, 1 - 2 / 64}
+    with pytest.raises(InputError, match="row 1: K: 2: more than there are experts, E = 1"):
+        take_points(runs.assign(E=experts, K=2), ABNAR)
+    with pytest.raises(InputError, match="row 1: E: 0: must be at least 1"):
+        take_points(runs.assign(E=[0] + [8] * (len(runs) - 1), K=2), ABNAR)
+
+
+def test_what_a_law_does_not_need_may_be_blank(runs):
+    assert len(take_rows(runs.assign(E=None, C="", seed=None), CHINCHILLA)) == len(runs)
+
+
+def test_the_law_follows_from_the_table(runs):
+    assert choose_law(runs, {}, "table") == ("chinchilla", "no column says how sparse the runs are")
+    assert choose_law(runs.assign(S=0.5), {}, "table")[0] == "chinchilla"
+    assert choose_law(runs.assign(S=np.resize([0, 0.5], len(runs))), {}, "table") == (
+        "abnar",
+        "sparsity varies (S)",
+    )
+    assert choose_law(runs.assign(E=np.resize([1, 2], len(runs)), K=1), {}, "table")[0] == "abnar"
+    with pytest.raises(InputError, match="sparsity: no column for it; .* use --law chinchilla"):
+        take_rows(runs, ABNAR)
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("", "is blank"), ("1.3B", "'1.3B' is text: must be a number"), ("1,000", "'1,000' is text"),
+        ("nan", "nan: must be a finite number"), ("inf", "inf: must be a finite number"),
+        ("0", "0: must be positive"), ("-3e6", "-3e6: must be positive"), ("1_000", "'1_000' is text"),
+    ],
+)  # fmt: skip
+def test_a_bad_cell_of_a_text_file_is_said_as_it_stands(cell, says, runs, tmp_path):
+    table = runs.astype(str)
+    table.loc[4, "params"] = cell
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    with pytest.raises(InputError) as error:
+        take_rows(read_table(tmp_path / "runs.csv"), CHINCHILLA, source="runs.csv")
+    assert str(error.value).startswith(f"runs.csv: row 5: params: {says}")
+
+
+def said(table, law=CHINCHILLA, **options):
+    return {doubt.name: doubt.says for doubt in doubts(take_rows(table, law, **options), law)}
+
+
+def test_a_sound_table_raises_no_doubt(runs):
+    assert said(runs) == {}
+    sparse = runs.assign(sparsity=np.resize([0, 0.5, 0.75], len(runs)), params_active=runs.params / 2)
+    assert said(sparse, ABNAR) == {}
+
+
+def planted(runs):
+    """{name of the doubt: a table that deserves it}."""
+    one = runs.assign(tokens=20 * runs.params)
+    equal = runs.copy()
+    equal.loc[[3, 11], "loss"] = 2.75
+    return {
+        "confounded": one,
+        "few budgets": runs.iloc[:10],
+        "narrow params": runs[(runs.params < 2e8) & (runs.params > 2e7)],
+        "narrow tokens": runs.assign(tokens=runs.tokens.clip(1e10, 3e10)),
+        "equal losses": equal,
+        "rounded losses": runs.round({"loss": 2}),
+        "duplicated rows": pd.concat([runs, runs.iloc[:2]]),
+        "replicates": pd.concat([runs, runs.iloc[:2].assign(loss=runs.loss + 0.01)]),
+        "rising loss": runs.assign(loss=1 / runs.loss),
+        "unread sparsity": runs.assign(S=np.resize([0, 0.5], len(runs))),
+        "small params": runs.assign(params=runs.params / 1e6),
+        "units of compute": runs.assign(flops=runs.params * runs.tokens / 1e6),
+        "training loss": runs.rename(columns={"loss": "train_loss"}),
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "confounded", "few budgets", "narrow params", "narrow tokens", "equal losses", "rounded losses",
+        "duplicated rows", "replicates", "rising loss", "unread sparsity", "small params", "units of compute",
+        "training loss",
+    ],
+)  # fmt: skip
+def test_each_oddity_is_said(name, runs):
+    assert name in said(planted(runs)[name])
+
+
+def test_oddities_are_said_with_their_numbers(runs):
+    tables = planted(runs)
+    assert "20 to 20 tokens a parameter" in said(tables["confounded"])["confounded"]
+    assert "2 budgets of compute only" in said(tables["few budgets"])["few budgets"]
+    assert "(2.75)" in said(tables["equal losses"])["equal losses"]
+    assert "2 configurations were run more than once (4 runs" in said(tables["replicates"])["replicates"]
+    assert (
+        "2 rows are copies of another (row 21 for one)" in said(tables["duplicated rows"])["duplicated rows"]
+    )
+    single = runs.assign(sparsity=0.75)
+    assert "every run has sparsity 0.75" in said(single, ABNAR)["single sparsity"]
+    seeds = pd.concat([runs, runs.iloc[:3]]).assign(seed=[0] * len(runs) + [1] * 3)
+    assert "duplicated rows" not in said(seeds), "the same loss of another seed is no copied row"
+
+
+def test_losses_of_three_decimals_may_coincide():
+    rng = np.random.default_rng(1)
+    size = 200
+    table = pd.DataFrame({"params": 10 ** rng.uniform(7, 9, size), "tokens": 10 ** rng.uniform(9, 11, size)})
+    loss = CHINCHILLA(CHINCHILLA.published, table.params, table.tokens)
+    assert loss.round(3).duplicated().sum() > 3
+    assert "equal losses" not in said(table.assign(loss=loss.round(3)))
+
+
+def test_budgets_gather_runs_of_about_the_same_compute():
+    compute = np.array([1e18, 1.1e18, 0.95e18, 1e19, 1.2e19, 1e21])
+    assert budgets(compute).tolist() == [0, 0, 0, 1, 1, 2]
+    assert budgets(np.geomspace(1e18, 1e20, 50)).max() > 5
+
+
+def test_a_summary_says_how_the_table_was_read(runs):
+    asked = bayes.request(pd.concat([runs, runs.iloc[:1]]), "chinchilla")
+    reading = json.loads(json.dumps(asked.reading(), allow_nan=False))
+    assert [column["field"] for column in reading["columns"]] == ["params", "tokens", "loss_nats"]
+    assert reading["columns"][0] | {"column": "params", "low": 1e7, "distinct": 5} == reading["columns"][0]
+    assert [warning["name"] for warning in reading["warnings"]] == ["duplicated rows"]
+    assert reading["flops_per_token"] == "6N" and reading["derived"][0].startswith("C = 6 N")
+
+
+def test_tables_of_others_are_read_as_they_are(shared):
+    rows = take_rows(read_table(shared / "data" / "chinchilla" / "runs.csv"), CHINCHILLA)
+    assert len(rows) == 234 and rows.points.column_of("params") == "N"
+    porian = read_table(shared / "data" / "porian2024" / "runs.csv")
+    variant = porian[
+        (porian.dataset == "rw") & (porian.hparams == "tuned") & (porian.param_count == "standard")
+        & (porian.val == "val") & (porian.decay == "const") & (porian.warmup == "short")
+    ]  # fmt: skip
+    rows = take_rows(variant, CHINCHILLA)
+    assert rows.points.flops_per_token == "6N" and rows.points.derived[0].startswith("D = C / (6 N")
