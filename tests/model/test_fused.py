@@ -134,7 +134,10 @@ def results(function, inputs, dtype, asked=None, used=None):
 
 
 def assert_same(operation, dtype, **parts):
-    """In float64 to 1e-10 of the largest; in fp32 not farther off than twice plain torch, or 5e-6."""
+    """In float64 to 1e-10 of the largest; in fp32 not much farther off than plain torch.
+
+    Of a few numbers, any of which may be a small sum of large ones; many are in the test of SUMMED.
+    """
     rounded = [x.to(dtype).double() for x in operation.inputs]
     found = results(operation.fused, rounded, dtype, **parts)
     plain = results(operation.plain, rounded, dtype, **parts)
@@ -146,7 +149,7 @@ def assert_same(operation, dtype, **parts):
         assert ours.dtype == dtype and ours.shape == true.shape, f"result {i}"
         largest = true.abs().max().item()
         error, own = ((x.double() - true).abs().max().item() for x in (ours, torchs))
-        limit = 1e-10 * largest if dtype == torch.float64 else max(2 * own, 5e-6 * largest)
+        limit = 1e-10 * largest if dtype == torch.float64 else max(3 * own, 2e-5 * largest)
         assert error <= limit, f"result {i}: {error:.2e}, plain torch {own:.2e}, of {largest:.2e}"
 
 
@@ -211,6 +214,13 @@ def test_the_choice_of_experts(data, tokens, experts, biased, seed):
     truth = route_by_definition(logits_TE, active, True, bias_E)
     assert torch.equal(expert_KT.t(), truth.expert_TK)
     torch.testing.assert_close(load_E, truth.load_E, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+def test_of_equal_experts_the_first_are_taken(dtype):
+    logits_TE = torch.tensor([[0, 0, 0, 0, 0], [0, 1, 0, 1, 1], [2, 0, 1, 1, 0]], dtype=dtype).repeat(50, 1)
+    expert_KT = fused.route(logits_TE.t(), 3, True)[0]
+    assert expert_KT.t().tolist() == [[0, 1, 2], [1, 3, 4], [0, 2, 3]] * 50
 
 
 SUMMED = {
