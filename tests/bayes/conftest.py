@@ -1,5 +1,8 @@
 """Simulated runs with known coefficients, and fits that the tests share."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -71,3 +74,13 @@ def chinchilla_posterior(chinchilla_runs):
         excluded={"diverged": 2},
         progress=False,
     )
+
+
+@pytest.fixture(scope="session")
+def made():
+    """The module `made`: posteriors made by hand."""
+    path = Path(__file__).with_name("made.py")
+    spec = importlib.util.spec_from_file_location("made", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

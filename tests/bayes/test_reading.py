@@ -11,7 +11,7 @@ from moebook import bayes, laws
 from moebook.bayes.columns import choose_law
 from moebook.bayes.data import take_rows
 from moebook.bayes.doubts import budgets, doubts
-from moebook.bayes.points import take_points
+from moebook.bayes.quantities import take_points
 from moebook.bayes.reading import finished, read_table
 from moebook.errors import InputError
 

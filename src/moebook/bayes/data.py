@@ -1,6 +1,6 @@
 """The rows that a fit sees: taken from any table, checked, in one canonical order.
 
-Files are read by `reading`, columns found by `columns`, numbers taken by `points`; what is odd about the
+Files are read by `reading`, columns found by `columns`, numbers taken by `quantities`; what is odd about the
 rows says `doubts`.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from moebook.bayes.columns import LOSS
-from moebook.bayes.points import Points, take_points
+from moebook.bayes.quantities import Points, take_points
 from moebook.bayes.reading import read_table
 from moebook.errors import InputError
 from moebook.files import canonical_json, sha256_hex

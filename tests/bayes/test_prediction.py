@@ -1,0 +1,92 @@
+"""Forecasts: intervals of the stated width about the law, flags outside the fitted runs, bad rows refused."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from moebook import bayes, laws
+from moebook.bayes.prediction import forecast
+from moebook.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def posterior(made):
+    return made.made_posterior(made.made_runs(), spread=0.02, draws=4000)
+
+
+def test_intervals_hold_their_share_of_what_the_model_says(posterior, made):
+    table = pd.DataFrame({"params": [1e8, 1e9], "tokens": [1e10, 1e11]})
+    found = forecast(posterior, table, 0.8)
+    law = laws.get("chinchilla")
+    truth = law(made.TRUTH, table.params, table.tokens).to_numpy()
+    z = 1.2816  # of a normal interval of 80 %
+    for (low, middle, high), spread in ((found.curve, 0.02), (found.run, np.hypot(0.02, made.NOISE))):
+        assert middle == pytest.approx(truth, rel=0.002)
+        assert np.log(high / low) == pytest.approx(2 * z * spread, rel=0.05)
+
+
+def test_rows_beyond_the_fitted_runs_are_flagged_with_how_far(posterior):
+    table = pd.DataFrame(
+        {"params": [1e8, 8e9, 1e6, 1e8], "tokens": [1e10, 1e10, 1e10, 1e14], "row": ["a", "b", "c", "d"]}
+    )
+    found = forecast(posterior, table)
+    assert found.extrapolates.tolist() == [False, True, True, True]
+    assert found.outside(0) == ""
+    assert found.outside(1) == "params 4 times above"
+    assert found.outside(2) == "params 10 times below, compute_flops 16.7 times below"
+    assert "tokens 6 times above" in found.outside(3) and "compute_flops 60 times above" in found.outside(3)
+    assert found.table()["params_beyond"].tolist() == pytest.approx([1, 4, 0.1, 1])
+
+
+def test_an_end_of_the_fitted_range_is_inside(posterior):
+    ends = pd.DataFrame({name: posterior.rows[name] for name in ("params", "tokens")})
+    assert not forecast(posterior, ends).extrapolates.any()
+
+
+def test_tokens_come_from_compute_as_the_posterior_was_read(posterior):
+    by_compute = forecast(posterior, pd.DataFrame({"params": [1e8], "flops": [6e18]}))
+    by_tokens = forecast(posterior, pd.DataFrame({"params": [1e8], "tokens": [1e10]}))
+    assert by_compute.curve == pytest.approx(by_tokens.curve)
+    assert by_compute.points.derived[0].startswith("D = C / (6 N")
+
+
+def test_the_names_of_the_fitted_table_are_known_again(made):
+    runs = made.made_runs().rename(columns={"params": "how_big"})
+    fitted = made.made_posterior(runs.rename(columns={"how_big": "params"}))
+    fitted.summary["columns"][0]["column"] = "how_big"
+    found = forecast(fitted, pd.DataFrame({"how_big": [1e8], "tokens": [1e10]}))
+    assert found.points.columns["params"].tolist() == [1e8]
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"params": -1, "tokens": 1e10}, "row 1: params: -1: must be positive"),
+        ({"params": "", "tokens": 1e10}, "row 1: params: is blank"),
+        ({"params": "7B", "tokens": 1e10}, "row 1: params: '7B' is text"),
+        ({"params": 1e8}, "tokens: no column for it"),
+    ],
+)
+def test_bad_rows_are_refused(posterior, row, says):
+    with pytest.raises(InputError) as error:
+        forecast(posterior, pd.DataFrame([row]), source="--at")
+    assert says in str(error.value) and str(error.value).startswith("--at: ")
+
+
+@pytest.mark.parametrize("level", [0, 1, 0.9999, -0.5, np.nan])
+def test_an_interval_that_the_draws_cannot_tell_is_refused(posterior, level):
+    with pytest.raises(InputError, match="--interval"):
+        forecast(posterior, pd.DataFrame({"params": [1e8], "tokens": [1e10]}), level)
+
+
+def test_a_failed_posterior_forecasts_nothing(posterior):
+    failed = bayes.Posterior(posterior.data, {**posterior.summary, "status": "failed"})
+    with pytest.raises(bayes.FailedPosterior):
+        forecast(failed, pd.DataFrame({"params": [1e8], "tokens": [1e10]}))
+
+
+def test_sparsity_counts_by_the_experts_for_each_active_one(pytestconfig):
+    stored = bayes.Posterior.load(pytestconfig.rootpath / "runs" / "posteriors" / "english")
+    top = stored.rows["sparsity"].max()
+    table = pd.DataFrame({"N": [1e5], "D": [1e7], "S": [1 - (1 - top) / 3]})
+    assert forecast(stored, table).outside(0) == "sparsity 3 times above in 1/(1 - S)"
