@@ -23,7 +23,7 @@ from moebook import laws
 from moebook.bayes import checks, gates
 from moebook.bayes.data import LOSS
 from moebook.bayes.discrepancy import Basis, axis, fitted_basis
-from moebook.bayes.model import build
+from moebook.bayes.model import build, conditional_weights, data_of
 from moebook.bayes.posterior import Posterior
 from moebook.bayes.priors import Priors
 from moebook.bayes.request import Request, Sampler, request
@@ -71,13 +71,31 @@ def fit(
     values = rows.ordered(law)
     units = law.units(*values)
     basis = fitted_basis(law.columns, values, priors.pairs, priors.length_median, priors.length_spread)
-    model = build(law, values, rows.loss_nats, units, basis, priors)
-    with _say(progress, f"compiling {law.name} for {len(rows)} runs"):
-        compiled = nutpie.compile_pymc_model(model)
-    trace = _sample(compiled, sampler, asked.seed, progress)
+    data = data_of(law, values, rows.loss_nats, units, basis)
+    with _say(progress, f"compiling {law.name}"):
+        model, compiled = compiled_model(law, priors, basis.rotation.shape[1])
+    trace = _sample(compiled.with_data(**data), sampler, asked.seed, progress)
     with _say(progress, "prior draws, gates and checks"):
-        prior = _draw_prior(model, law, sampler, asked.seed)
+        prior = _draw_prior(model, data, law, priors, sampler, asked.seed)
         return _assemble(trace, prior, asked, units, basis, {**asked.excluded, **(excluded or {})})
+
+
+_COMPILED: dict[tuple[Any, ...], tuple[pm.Model, Any]] = {}
+
+
+def compiled_model(law: laws.Law, priors: Priors, functions: int) -> tuple[pm.Model, Any]:
+    """A law's model and its compiled form, which takes any rows (`data_of`); made once in a process."""
+    key = (law.function, law.totals, priors, functions)
+    if key not in _COMPILED:
+        model = build(law, priors, functions)
+        weights = ["discrepancy_weights"] if priors.robust else []
+        _COMPILED[key] = model, nutpie.compile_pymc_model(model, var_names=[*_scalars(law, priors), *weights])
+    return _COMPILED[key]
+
+
+def _scalars(law: laws.Law, priors: Priors) -> tuple[str, ...]:
+    """Names of a posterior's numbers: totals and scales."""
+    return (*law.totals, *(SCALES if priors.robust else SCALES[:2]))
 
 
 def _sample(compiled: Any, sampler: Sampler, seed: int, progress: bool) -> az.InferenceData:
@@ -98,10 +116,13 @@ def _sample(compiled: Any, sampler: Sampler, seed: int, progress: bool) -> az.In
         )
 
 
-def _draw_prior(model: pm.Model, law: laws.Law, sampler: Sampler, seed: int) -> xr.Dataset:
+def _draw_prior(
+    model: pm.Model, data: dict[str, np.ndarray], law: laws.Law, priors: Priors, sampler: Sampler, seed: int
+) -> xr.Dataset:
     """The stored scalars drawn from the prior [chain = 1, draw]."""
-    names = [*law.totals, *SCALES]
+    names = _scalars(law, priors)
     with model:
+        pm.set_data(data)
         drawn = pm.draw([model[name] for name in names], draws=sampler.prior_draws, random_seed=seed)
     return xr.Dataset(
         {n: (("chain", "draw"), np.asarray(d, np.float32)[None]) for n, d in zip(names, drawn, strict=True)}
@@ -118,18 +139,22 @@ def _assemble(
 ) -> Posterior:
     """Judge the whole trace, thin it, and describe it."""
     law, rows, sampler, seed = asked.law, asked.rows, asked.sampler, asked.seed
-    scalars = [*law.totals, *SCALES]
+    scalars = list(_scalars(law, asked.priors))
     full = {name: trace.posterior[name].values for name in scalars}
-    weights = trace.posterior["discrepancy_weights"]
     cited = {**full, **_coefficients(law, full, units)}
-    mixed = {f"discrepancy_weights[{i}]": weights.values[:, :, i] for i in range(weights.shape[2])}
+    mixed = {}
+    if asked.priors.robust:
+        weights = trace.posterior["discrepancy_weights"].values
+        mixed = {f"discrepancy_weights[{i}]": weights[:, :, i] for i in range(weights.shape[2])}
     judged = gates.judge(cited, mixed, trace.sample_stats.diverging.values, trace.sample_stats.energy.values)
 
     kept = np.unique(
         np.linspace(0, sampler.draws - 1, min(sampler.stored, sampler.draws)).round().astype(int)
     )
-    thinned = trace.posterior[[*scalars, "discrepancy_weights"]].isel(draw=kept).astype(np.float32)
+    thinned = trace.posterior[scalars].isel(draw=kept).astype(np.float32)
     thinned = thinned.assign_coords(draw=np.arange(len(kept)))
+    drawn = weights[:, kept] if asked.priors.robust else _drawn_weights(thinned, asked, units, basis)
+    thinned["discrepancy_weights"] = ("chain", "draw", "function"), drawn.astype(np.float32)
     constant = xr.Dataset(
         {
             "centre": ("axis", basis.centre),
@@ -173,6 +198,20 @@ def _assemble(
     prior_full |= _coefficients(law, {n: v.astype(float) for n, v in prior_full.items()}, units)
     summary["estimates"] = {n: _estimate(n, law, draws, prior_full[n]) for n, draws in cited.items()}
     return posterior
+
+
+def _drawn_weights(
+    draws: xr.Dataset, asked: Request, units: dict[str, float], basis: Basis
+) -> np.ndarray:
+    """The misfit's weights [chains, draws, functions], which sampling left out, from their distribution."""
+    law, values = asked.law, asked.rows.ordered(asked.law)
+    flat = {name: draws[name].values.astype(float).reshape(-1) for name in draws.data_vars}
+    totals = {name: flat[name][:, None] for name in law.totals}
+    curve = law(law.from_totals(totals), *law.in_units(units, *values))
+    residual = np.log(asked.rows.loss_nats) - np.log(curve)
+    tau, sigma = flat["discrepancy_scale"], flat["noise_scale"]
+    weights = conditional_weights(basis(*values), residual, tau, sigma, asked.seed)
+    return weights.reshape(draws.sizes["chain"], draws.sizes["draw"], -1)
 
 
 def _coefficients(

@@ -26,8 +26,8 @@ class Posterior:
     """Draws and what is known about them.
 
     data: InferenceData with the groups
-        `posterior`  [chain, draw]: totals of the law, discrepancy_scale, noise_scale, tail, and
-                     discrepancy_weights [chain, draw, function]
+        `posterior`  [chain, draw]: totals of the law, discrepancy_scale, noise_scale, tail (where the noise
+                     is a Student-t), and discrepancy_weights [chain, draw, function]
         `prior`      the same scalars drawn from the prior [chain, draw]
         `constant_data`  the basis of the misfit, the units of the law's quantities
         `observed_data`  the fitted rows: the law's columns and loss_nats [row]
@@ -137,9 +137,10 @@ class Posterior:
 
     def noise(self, points: int, group: str = "posterior", seed: int = 0) -> np.ndarray:
         """Noise of log loss [draws, points] of one new run a point."""
-        freedom = 1 / self.draws("tail", group)[:, None]
-        drawn = np.random.default_rng([seed, 1]).standard_t(freedom, (len(freedom), points))
-        return self.draws("noise_scale", group)[:, None] * drawn
+        scale, generator = self.draws("noise_scale", group)[:, None], np.random.default_rng([seed, 1])
+        if "tail" not in self.data[group]:
+            return scale * generator.standard_normal((len(scale), points))
+        return scale * generator.standard_t(1 / self.draws("tail", group)[:, None], (len(scale), points))
 
     def weights(self, group: str = "posterior") -> np.ndarray:
         """Weights of the misfit's basis [draws, functions], on log loss."""

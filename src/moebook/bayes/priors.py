@@ -26,7 +26,7 @@ class Priors:
                  decays faster, as published: without an order the two swap, and nothing tells them apart
     tilt:        normal around 0; powers of 1 - S, of either sign
     noise:       log-normal; relative standard deviation of a run (seeds)
-    tail:        1 / (degrees of freedom of the Student-t), uniform up to this
+    tail:        1 / (degrees of freedom of the Student-t), uniform up to this; 0: the noise is normal
     discrepancy: log-normal; relative standard deviation of the law's misfit. In logs, and so bounded away
                  from zero: a funnel at zero cannot be sampled
     length:      log-normal; length scale of the misfit, in standard deviations of each axis
@@ -42,7 +42,7 @@ class Priors:
     tilt_spread: float = 0.3
     noise_median: float = 0.01
     noise_spread: float = 1.0
-    tail_limit: float = 0.5
+    tail_limit: float = 0.0
     discrepancy_median: float = 0.01
     discrepancy_spread: float = 0.7
     length_median: float = 1.5
@@ -52,7 +52,13 @@ class Priors:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not number or not np.isfinite(value) or value <= 0:
+            least = 0 if name == "tail_limit" else np.finfo(float).tiny
+            if not number or not np.isfinite(value) or value < least:
                 raise InputError(f"priors: {name}: {value!r}: must be a positive number")
         if self.pairs != int(self.pairs) or self.pairs < 4:
             raise InputError(f"priors: pairs: {self.pairs}: must be a whole number of at least 4")
+
+    @property
+    def robust(self) -> bool:
+        """Whether the noise is a Student-t, which bears outliers (and costs several times the time)."""
+        return self.tail_limit > 0

@@ -18,11 +18,11 @@ from moebook.laws import Law
 Totals = dict[str, pt.TensorVariable]
 
 
-def totals_of(law: Law, loss_nats: np.ndarray, priors: Priors) -> Totals:
-    """The law's totals inside the current model; loss_nats [rows] centres the level."""
+def totals_of(law: Law, log_level: pt.TensorVariable | float, priors: Priors) -> Totals:
+    """The law's totals inside the current model; log_level, the rows' mean log loss, centres the level."""
     if law.name not in _BUILDERS:
         raise InputError(f"law: {law.name}: has no priors yet; there are {', '.join(sorted(_BUILDERS))}")
-    level = pm.LogNormal("level", float(np.mean(np.log(loss_nats))), priors.level_spread)
+    level = pm.LogNormal("level", log_level, priors.level_spread)
     totals = {"level": level, **_BUILDERS[law.name](priors)}
     return {name: totals[name] for name in law.totals}
 

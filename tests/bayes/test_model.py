@@ -1,0 +1,86 @@
+"""The density of the model against the plain formula, and what outliers do to it."""
+
+import numpy as np
+import pandas as pd
+import pytensor
+import pytest
+from scipy import stats
+
+from moebook import bayes, laws
+from moebook.bayes.discrepancy import fitted_basis
+from moebook.bayes.model import build, conditional_weights, data_of
+from moebook.bayes.priors import Priors
+
+TAU, SIGMA = 0.03, 0.008
+TOTALS = {"level": 2.4, "data_share": 0.3, "floor_of_rest": 0.5, "alpha": 0.4, "beta": 0.35}
+
+
+@pytest.fixture(scope="module")
+def case():
+    """(law, columns, losses, units, basis) of thirty runs that bend away from the law."""
+    rng = np.random.default_rng(0)
+    law = laws.get("chinchilla")
+    columns = [np.exp(rng.uniform(14, 20, 30)), np.exp(rng.uniform(18, 24, 30))]
+    units = law.units(*columns)
+    curve = law(law.from_totals(TOTALS), *law.in_units(units, *columns))
+    loss_nats = curve * np.exp(0.02 * np.sin(np.log(columns[0])) + SIGMA * rng.standard_normal(30))
+    return law, columns, loss_nats, units, fitted_basis(law.columns, columns, 8, 1.5, 0.5)
+
+
+def covariance(phi):
+    return SIGMA**2 * np.eye(len(phi)) + TAU**2 * phi @ phi.T
+
+
+def residual_of(case):
+    law, columns, loss_nats, units, _ = case
+    return np.log(loss_nats) - np.log(law(law.from_totals(TOTALS), *law.in_units(units, *columns)))
+
+
+def test_the_likelihood_is_the_normal_density_with_the_weights_integrated_out(case):
+    law, columns, loss_nats, units, basis = case
+    model = build(law, Priors(pairs=8), functions=16)
+    with model:
+        for name, values in data_of(law, columns, loss_nats, units, basis).items():
+            model.set_data(name, values)
+        (likelihood,) = model.potentials
+    given = {**TOTALS, "discrepancy_scale": TAU, "noise_scale": SIGMA}
+    inputs = [model[name] for name in given]
+    density = pytensor.function(inputs, likelihood, on_unused_input="ignore")(*given.values())
+    plain = stats.multivariate_normal(cov=covariance(basis(*columns))).logpdf(residual_of(case))
+    assert density == pytest.approx(plain, abs=1e-8)
+
+
+def test_weights_drawn_afterwards_are_those_of_the_regression(case):
+    """Mean and covariance of w given the residuals, by solving with the rows' whole covariance."""
+    _, columns, _, _, basis = case
+    phi, residual = basis(*columns), residual_of(case)
+    gain = TAU * phi.T @ np.linalg.inv(covariance(phi))
+    draws = 20_000
+    scales = np.full(draws, TAU), np.full(draws, SIGMA)
+    weights = conditional_weights(phi, np.broadcast_to(residual, (draws, 30)), *scales, seed=1)
+    error = np.sqrt(1 / draws)  # of a mean of variables of at most unit variance
+    np.testing.assert_allclose(weights.mean(0), gain @ residual, atol=5 * error)
+    np.testing.assert_allclose(np.cov(weights.T), np.eye(16) - TAU * gain @ phi, atol=7 * error)
+
+
+def test_one_model_compiled_takes_other_rows(case):
+    from moebook.bayes.fitting import compiled_model
+
+    law = case[0]
+    model, compiled = compiled_model(law, Priors(pairs=8), 16)
+    again = compiled_model(law, Priors(pairs=8), 16)
+    assert model is again[0] and compiled is again[1]
+    assert compiled_model(law, Priors(pairs=8, noise_median=0.02), 16)[1] is not compiled
+
+
+@pytest.mark.slow
+def test_a_robust_fit_bears_an_outlier(chinchilla_runs, chinchilla_posterior, noise):
+    runs = pd.concat([chinchilla_runs.assign(loss=chinchilla_runs["loss"])], ignore_index=True)
+    runs.loc[10, "loss"] *= 1.25
+    columns = {"params": "N", "tokens": "D", "loss": "loss"}
+    settings = {"columns": columns, "draws": 500, "tune": 500, "progress": False}
+    plain = bayes.fit(runs, "chinchilla", **settings)
+    robust = bayes.fit(runs, "chinchilla", priors=Priors(tail_limit=0.5), **settings)
+    clean = np.median(chinchilla_posterior.draws("noise_scale"))
+    assert np.median(plain.draws("noise_scale")) > 3 * clean
+    assert np.median(robust.draws("noise_scale")) < 1.5 * clean
