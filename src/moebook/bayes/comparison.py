@@ -177,7 +177,10 @@ def log_likelihood(posterior: Posterior) -> np.ndarray:
     surface = Surface(posterior, [rows[name] for name in posterior.law.columns], "posterior", True)
     scale = posterior.draws("noise_scale")[:, None]
     distance = (np.log(rows[LOSS]) - np.log(surface(slice(None)))) / scale
-    density = stats.t.logpdf(distance, 1 / posterior.draws("tail")[:, None]) - np.log(scale)
+    if "tail" in posterior.data.posterior:
+        density = stats.t.logpdf(distance, 1 / posterior.draws("tail")[:, None]) - np.log(scale)
+    else:
+        density = stats.norm.logpdf(distance) - np.log(scale)
     return density.reshape(posterior.chains, -1, density.shape[1])
 
 
