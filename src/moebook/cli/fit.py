@@ -27,6 +27,9 @@ def fit(
     seed: Annotated[int, typer.Option(min=0, help="Decides every draw.")] = 0,
     draws: Annotated[int, typer.Option(min=1, help="Draws a chain; more, where a gate asks for it.")] = 2000,
     tune: Annotated[int, typer.Option(min=1, help="Steps a chain takes to tune itself before them.")] = 1000,
+    robust: Annotated[
+        bool, typer.Option("--robust", help="Noise with heavy tails, for tables with odd runs; slower.")
+    ] = False,
     force: Annotated[bool, typer.Option(help="Replace a different posterior in --out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
@@ -47,11 +50,15 @@ def fit(
     chosen = laws.get(law)
     rows, source, excluded = read_runs(table, text)
     sampler = bayes.Sampler(draws=draws, tune=tune)
-    asked = bayes.request(rows, chosen, columns=names, seed=seed, sampler=sampler, source=source)
+    priors = bayes.Priors(tail_limit=0.5 if robust else 0.0)
+    asked = bayes.request(
+        rows, chosen, columns=names, seed=seed, priors=priors, sampler=sampler, source=source
+    )
     refuse_other(out, asked.identity, force)
     posterior = bayes.fit(
-        rows, chosen, columns=names, seed=seed, sampler=sampler, source=source, excluded=excluded
-    )
+        rows, chosen, columns=names, seed=seed, priors=priors, sampler=sampler, source=source,
+        excluded=excluded,
+    )  # fmt: skip
     posterior.save(out)
     if as_json:
         typer.echo(json.dumps(posterior.summary, allow_nan=False))
