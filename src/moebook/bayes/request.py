@@ -87,6 +87,8 @@ def request(
 ) -> Request:
     """Check a fit's arguments (those of `moebook.bayes.fit`); InputError says what cannot be used."""
     law = laws.get(law) if isinstance(law, str) else law
+    if law.name not in laws.SAMPLED:
+        raise InputError(f"law: {law.name}: cannot be sampled yet; there are {', '.join(laws.SAMPLED)}")
     priors, sampler = priors or Priors(), sampler or Sampler()
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise InputError(f"seed: {seed!r}: must be a whole number of at least 0")
