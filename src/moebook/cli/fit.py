@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from moebook.bayes import Request
 
 
 def register(app: typer.Typer) -> None:
@@ -15,13 +20,26 @@ def register(app: typer.Typer) -> None:
 
 
 def fit(
-    table: Annotated[Path, typer.Argument(help="A .csv, .jsonl or .parquet file, or a folder of records.")],
-    law: Annotated[str, typer.Option(help="The law to fit: abnar or chinchilla.")] = "abnar",
+    table: Annotated[
+        Path,
+        typer.Argument(help="Your runs: .csv, .tsv, .parquet, .jsonl, W&B's export; or a folder of records."),
+    ],
+    law: Annotated[
+        str | None,
+        typer.Option(help="The law to fit; default: abnar where sparsity varies, else chinchilla."),
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for posterior.nc and summary.json; needed.")
+        Path | None, typer.Option(help="Folder for posterior.nc, summary.json and report.html; needed.")
     ] = None,
     columns: Annotated[
-        str, typer.Option(help="Names in your table, as in params=N,tokens=D,sparsity=S,loss=loss.")
+        str,
+        typer.Option(
+            help="Names in your table, as in params=N,tokens=D,sparsity=S,loss=loss; common ones are known."
+        ),
+    ] = "",
+    flops_per_token: Annotated[
+        str,
+        typer.Option(help="Where D comes from C, or C from D: 6N, 6NA (active parameters) or a column."),
     ] = "",
     text: Annotated[str, typer.Option(help="With a folder of records: only runs on this text.")] = "",
     seed: Annotated[int, typer.Option(min=0, help="Decides every draw.")] = 0,
@@ -37,6 +55,9 @@ def fit(
 
     Example: moebook fit runs.csv --law chinchilla --columns params=N,tokens=D,loss=loss --out my-fit
 
+    Says first which column became what, and what is odd about the table. Runs that a column of states calls
+    unfinished are left out and counted. Then: moebook forecast my-fit --at params=1e9,tokens=2e10
+
     Exit code 1 where the posterior failed a gate: it is stored as failed, and answers nothing.
     """
     from moebook.errors import InputError
@@ -45,21 +66,26 @@ def fit(
         raise InputError("fit: --out: missing: the folder for the posterior")
     names = parse_columns(columns)
     from moebook import bayes, laws
+    from moebook.bayes.columns import choose_law
     from moebook.bayes.stored import read_runs
+    from moebook.figures.report import REPORT_FILE, report
+    from moebook.files import write_atomic
 
-    chosen = laws.get(law)
     rows, source, excluded = read_runs(table, text)
-    sampler = bayes.Sampler(draws=draws, tune=tune)
-    priors = bayes.Priors(tail_limit=0.5 if robust else 0.0)
-    asked = bayes.request(
-        rows, chosen, columns=names, seed=seed, priors=priors, sampler=sampler, source=source
-    )
+    law, why = (law, "") if law else choose_law(rows, names, source)
+    chosen = laws.get(law)
+    settings = {
+        "columns": names, "seed": seed, "source": source, "flops_per_token": flops_per_token,
+        "sampler": bayes.Sampler(draws=draws, tune=tune),
+        "priors": bayes.Priors(tail_limit=0.5 if robust else 0.0),
+    }  # fmt: skip
+    asked = bayes.request(rows, chosen, **settings)
     refuse_other(out, asked.identity, force)
-    posterior = bayes.fit(
-        rows, chosen, columns=names, seed=seed, priors=priors, sampler=sampler, source=source,
-        excluded=excluded,
-    )  # fmt: skip
+    say_reading(asked, excluded, why)
+    posterior = bayes.fit(rows, chosen, **settings, excluded=excluded)
     posterior.save(out)
+    typer.echo("report", err=True)
+    write_atomic(out / REPORT_FILE, report(posterior, source, "moebook " + shlex.join(sys.argv[1:])))
     if as_json:
         typer.echo(json.dumps(posterior.summary, allow_nan=False))
     else:
@@ -104,6 +130,18 @@ def refuse_other(out: Path, expected: str, force: bool) -> None:
         )
 
 
+def say_reading(asked: Request, excluded: dict[str, int], why: str = "") -> None:
+    """Which column became what, what was derived, what is odd: on standard error, before the long work."""
+    rows = asked.rows
+    left_out = "".join(f", {count} {status} left out" for status, count in excluded.items())
+    lines = [f"{rows.source}: {len(rows)} runs{left_out}"]
+    lines += [f"  {found.text()}" for found in rows.points.found]
+    lines += [f"  {line}" for line in rows.points.derived]
+    lines += [f"law: {asked.law.name}{f' ({why})' if why else ''}"]
+    lines += [f"{'note' if doubt.note else 'warning'}: {doubt.says}" for doubt in asked.doubts]
+    typer.echo("\n".join(lines), err=True)
+
+
 def show(summary: dict[str, Any], out: Path) -> None:
     """The estimates, the gates and the verdict, for people."""
     from moebook.cite import in_digits
@@ -123,7 +161,8 @@ def show(summary: dict[str, Any], out: Path) -> None:
     covered = f"90 % intervals cover {100 * check['coverage']['90']:.0f} % of them"
     typer.echo(
         f"{summary['rows']} runs{left_out}; {covered}.\n"
-        f"{summary['law']}: {summary['status']}; identity {summary['identity']}\nstored in {out}"
+        f"{summary['law']}: {summary['status']}; identity {summary['identity']}\n"
+        f"stored in {out}; to look at: {out / 'report.html'}"
     )
 
 
