@@ -67,7 +67,9 @@ def test_the_noiseless_truth_between_the_runs_is_covered(abnar_posterior, abnar_
 def test_checks_of_data_that_the_model_made(chinchilla_posterior):
     checks = chinchilla_posterior.summary["checks"]
     assert checks["posterior_predictive"]["coverage"]["90"] == pytest.approx(0.9, abs=0.08)
-    assert checks["posterior_predictive"]["coverage"]["50"] == pytest.approx(0.5, abs=0.15)
+    # Of rows that were fitted: law and misfit follow them, which takes about a sixth off their distances and
+    # adds as much to the intervals, so that 50 % intervals hold about 64 %; a binomial of 49 rows has .07.
+    assert checks["posterior_predictive"]["coverage"]["50"] == pytest.approx(0.64, abs=0.14)
     assert all(0.01 < p < 0.99 for p in checks["posterior_predictive"]["p_values"].values())
     assert checks["prior_predictive"]["coverage"]["90"] > 0.9, "a prior that excludes ordinary data"
 

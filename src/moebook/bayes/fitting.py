@@ -151,10 +151,13 @@ def _assemble(
     kept = np.unique(
         np.linspace(0, sampler.draws - 1, min(sampler.stored, sampler.draws)).round().astype(int)
     )
-    thinned = trace.posterior[scalars].isel(draw=kept).astype(np.float32)
-    thinned = thinned.assign_coords(draw=np.arange(len(kept)))
+    thinned = xr.Dataset(
+        {n: (("chain", "draw"), trace.posterior[n].values[:, kept].astype(np.float32)) for n in scalars},
+        {"chain": np.arange(sampler.chains), "draw": np.arange(len(kept))},
+    )
     drawn = weights[:, kept] if asked.priors.robust else _drawn_weights(thinned, asked, units, basis)
-    thinned["discrepancy_weights"] = ("chain", "draw", "function"), drawn.astype(np.float32)
+    drawn = {"discrepancy_weights": (("chain", "draw", "function"), drawn.astype(np.float32))}
+    thinned = xr.Dataset({**thinned.data_vars, **drawn}, thinned.coords)
     constant = xr.Dataset(
         {
             "centre": ("axis", basis.centre),
