@@ -152,12 +152,11 @@ def _assemble(
         np.linspace(0, sampler.draws - 1, min(sampler.stored, sampler.draws)).round().astype(int)
     )
     thinned = xr.Dataset(
-        {n: (("chain", "draw"), trace.posterior[n].values[:, kept].astype(np.float32)) for n in scalars},
-        {"chain": np.arange(sampler.chains), "draw": np.arange(len(kept))},
+        {n: (("chain", "draw"), trace.posterior[n].values[:, kept].astype(np.float32)) for n in scalars}
     )
     drawn = weights[:, kept] if asked.priors.robust else _drawn_weights(thinned, asked, units, basis)
-    drawn = {"discrepancy_weights": (("chain", "draw", "function"), drawn.astype(np.float32))}
-    thinned = xr.Dataset({**thinned.data_vars, **drawn}, thinned.coords)
+    thinned["discrepancy_weights"] = ("chain", "draw", "function"), drawn.astype(np.float32)
+    thinned = thinned.assign_coords(chain=np.arange(sampler.chains), draw=np.arange(len(kept)))
     constant = xr.Dataset(
         {
             "centre": ("axis", basis.centre),
