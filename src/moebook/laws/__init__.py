@@ -19,8 +19,8 @@ _LAWS = (
 REGISTRY: dict[str, Law] = {law.name: law for law in _LAWS}
 
 
-# The laws that `moebook fit` samples: those whose totals `bayes.totals` turns into random variables. The others
-# evaluate, and are fitted by `bayes.point`; their priors wait in their files.
+# The laws that `moebook fit` samples: those whose totals `bayes.totals` turns into random variables. The
+# others evaluate, and are fitted by `bayes.point`; their priors wait in their files.
 SAMPLED = (ABNAR.name, CHINCHILLA.name)
 
 
