@@ -1,4 +1,8 @@
-"""What the kernels share: how numba compiles them, and an exponential that vector units can do."""
+"""What the kernels share: how numba compiles them, and an exponential that vector units can do.
+
+Numba keeps a kernel on disk until the kernel's own file changes. After an edit here, remove this folder's
+__pycache__, or the old exponential goes on being used.
+"""
 
 from __future__ import annotations
 
