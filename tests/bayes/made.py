@@ -22,8 +22,11 @@ def made_runs(seed=0, budgets=(1e18, 1e19, 1e20, 1e21), noise=NOISE, **changes) 
     return table.assign(loss=law({**TRUTH, **changes}, table.params, table.tokens) * spread)
 
 
-def made_posterior(table: pd.DataFrame, noise=NOISE, spread=0.0, draws=500, seed=0, **changes) -> Posterior:
-    """Draws at TRUTH with `changes`, all amplitudes spread by a common relative `spread`; no misfit."""
+def made_posterior(
+    table: pd.DataFrame, noise=NOISE, spread=0.0, draws=500, seed=0, misfit=1e-9, tail=None, **changes
+) -> Posterior:
+    """Draws at TRUTH with `changes`, all amplitudes spread by a common relative `spread`; misfit: its scale;
+    tail: of Student-t noise, else it is normal."""
     law = laws.get("chinchilla")
     asked = request(table, law, source="made")
     rows, points = asked.rows, asked.rows.points
@@ -40,7 +43,7 @@ def made_posterior(table: pd.DataFrame, noise=NOISE, spread=0.0, draws=500, seed
         "level": level, "data_share": data / level, "floor_of_rest": k["E"] / (k["E"] + size),
         "alpha": k["alpha"], "beta": k["beta"],
     }  # fmt: skip
-    scalars = {"discrepancy_scale": 1e-9, "noise_scale": noise, "tail": 1e-4}
+    scalars = {"discrepancy_scale": misfit, "noise_scale": noise} | ({"tail": tail} if tail else {})
     drawn = {**totals, **{name: np.full((2, draws), value) for name, value in scalars.items()}}
     posterior = xr.Dataset({name: (("chain", "draw"), value) for name, value in drawn.items()})
     prior = posterior.copy()

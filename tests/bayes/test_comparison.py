@@ -17,6 +17,12 @@ def normal_mean(y, sigma=1.0, draws=20_000, seed=0):
     return stats.norm.logpdf(y, mean[..., None], sigma)
 
 
+def together(likelihood, groups):
+    """Log densities of groups of independent rows [draws, groups]."""
+    draws = likelihood.reshape(-1, likelihood.shape[2])
+    return np.stack([draws[:, group].sum(axis=1) for group in groups], axis=1)
+
+
 def exact_density(y, left_out, sigma=1.0):
     """log p(left out | the others) for the same model, jointly for a group."""
     others = np.delete(y, left_out)
@@ -36,11 +42,10 @@ def test_leave_one_out_is_the_exact_one_where_that_is_known():
 
 def test_leaving_a_group_out_is_the_exact_one_where_that_is_known():
     y = np.random.default_rng(5).standard_normal(40)
-    labels = np.repeat([0, 1, 2, 3], 10)
-    folds = leave_groups_out(normal_mean(y), labels)
-    exact = [exact_density(y, np.flatnonzero(labels == label)) for label in range(4)]
-    assert [fold.elpd for fold in folds] == pytest.approx(exact, abs=0.1)
-    assert all(fold.trusted and fold.rows == 10 for fold in folds)
+    groups = np.arange(40).reshape(4, 10)
+    folds = leave_groups_out(together(normal_mean(y), groups))
+    assert [fold.elpd for fold in folds] == pytest.approx([exact_density(y, g) for g in groups], abs=0.1)
+    assert all(fold.trusted for fold in folds)
 
 
 def test_weights_that_cannot_stand_in_for_a_fit_are_not_trusted():
@@ -48,8 +53,41 @@ def test_weights_that_cannot_stand_in_for_a_fit_are_not_trusted():
     y[:10] += 8
     outlier = leave_one_out(normal_mean(np.append(y[10:], 15.0)))
     assert outlier.doubtful.tolist() == [30]
-    folds = leave_groups_out(normal_mean(y), np.repeat([0, 1], [10, 30]))
+    folds = leave_groups_out(together(normal_mean(y), [np.arange(10), np.arange(10, 40)]))
     assert not folds[0].trusted and not folds[1].trusted
+
+
+def test_misfit_is_integrated_out_exactly(made):
+    """Against the conditional of the dense covariance, for rows and for a whole budget."""
+    posterior = made.made_posterior(made.made_runs(), misfit=0.03, spread=0.01, draws=5)
+    budget, every = np.arange(7, 14), np.arange(28)
+    phi = posterior.basis(posterior.rows["params"], posterior.rows["tokens"])
+    covariance = made.NOISE**2 * np.eye(28) + 0.03**2 * phi @ phi.T
+    predicted = np.log(
+        posterior.predict(posterior.rows["params"], posterior.rows["tokens"], discrepancy=False)
+    )
+    residual = np.log(posterior.rows["loss_nats"]) - predicted
+
+    def dense(draw, group):
+        rest = np.setdiff1d(every, group)
+        carry = np.linalg.solve(covariance[np.ix_(rest, rest)], covariance[np.ix_(rest, group)]).T
+        spread = covariance[np.ix_(group, group)] - carry @ covariance[np.ix_(rest, group)]
+        return stats.multivariate_normal.logpdf(residual[draw, group], carry @ residual[draw, rest], spread)
+
+    rows = comparison.row_density(posterior).reshape(10, 28)
+    groups = comparison.group_density(posterior, [budget, np.array([3])])
+    for draw in (0, 9):
+        assert rows[draw] == pytest.approx([dense(draw, [i]) for i in every])
+        assert groups[draw] == pytest.approx([dense(draw, budget), dense(draw, [3])])
+
+
+def test_noise_with_heavy_tails_has_its_own_density(made):
+    posterior = made.made_posterior(made.made_runs(), tail=0.25, draws=5)
+    predicted = posterior.predict(posterior.rows["params"], posterior.rows["tokens"])
+    by_hand = stats.t.logpdf(np.log(posterior.rows["loss_nats"] / predicted), 4, scale=made.NOISE)
+    assert comparison.row_density(posterior).reshape(by_hand.shape) == pytest.approx(by_hand)
+    together = comparison.group_density(posterior, [np.array([1, 2, 5])])
+    assert together[:, 0] == pytest.approx(by_hand[:, [1, 2, 5]].sum(axis=1))
 
 
 def test_a_plainly_wrong_posterior_loses(made):
@@ -123,11 +161,12 @@ def test_budgets_are_left_out_where_their_compute_is_known(made):
     runs = made.made_runs()
     found = compare({"a": made.made_posterior(runs, spread=0.002), "b": made.made_posterior(runs, E=1.9)})
     assert found.budget_flops == pytest.approx([1e18, 1e19, 1e20, 1e21])
-    assert [fold.rows for fold in found.budgets["a"]] == [7, 7, 7, 7]
+    assert found.budget_rows == [7, 7, 7, 7] and len(found.budgets["a"]) == 4
+    assert all(a.elpd > b.elpd for a, b in zip(found.budgets["a"], found.budgets["b"], strict=True))
     posterior = made.made_posterior(runs)
     del posterior.data.constant_data["compute_flops"]
     without = compare({"a": posterior, "b": posterior})
-    assert without.budgets == {} and without.budget_flops == []
+    assert without.budgets == {"a": [], "b": []} and without.budget_flops == []
 
 
 def test_a_failed_posterior_is_not_compared(made):

@@ -194,3 +194,12 @@ def test_frequencies_depend_on_no_seed():
     first = frequencies(16, 3, 1.5, 0.5)
     np.random.seed(2)
     assert np.array_equal(first, frequencies(16, 3, 1.5, 0.5))
+
+
+def test_a_column_that_does_not_vary_has_no_pattern():
+    rng = np.random.default_rng(4)
+    mean, noise = np.zeros((50, 20)), 0.01 * rng.standard_normal((50, 20))
+    axes = {"one": np.ones(20), "two": np.repeat([0.0, 1.0], 10), "many": np.arange(20.0)}
+    found = checks.posterior_predictive(mean, noise, np.exp(0.01 * rng.standard_normal(20)), axes)["p_values"]
+    assert {"trend along two", "trend along many", "bend along many"} <= set(found)
+    assert not {"trend along one", "bend along one", "bend along two"} & set(found)

@@ -34,8 +34,13 @@ def posterior_predictive(
         "largest residual": (np.abs(real).max(axis=1), np.abs(made).max(axis=1)),
     }
     for name, values in axes.items():
+        levels = len(np.unique(values))
+        if levels < 2:
+            continue  # nothing runs along a column that does not vary
         z = (values - values.mean()) / values.std()
         statistics[f"trend along {name}"] = (real @ z, made @ z)
+        if levels < 3:
+            continue  # two points make a line
         bend = z**2 - np.polyval(np.polyfit(z, z**2, 1), z)
         statistics[f"bend along {name}"] = (real @ bend, made @ bend)
     return {

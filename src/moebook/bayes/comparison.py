@@ -5,14 +5,21 @@ run's noise, so that differences between posteriors are those of the loss too.
 
 elpd = sum_i log p(y_i | y without i), by Pareto-smoothed importance sampling (Vehtari, Gelman and Gabry 2017,
 Vehtari et al. 2024); a Pareto k above .7 says that its row weighs too much for the estimate to be trusted.
-Stacking weights maximise the score of the mixture (Yao et al. 2018).
+A budget is left out in the same way, all its rows at once. Stacking weights maximise the score of the mixture
+(Yao et al. 2018).
+
+With normal noise the weights of the misfit are integrated out: the rows of a draw are normal with covariance
+sigma^2 I + tau^2 Phi Phi^T, so that p(group | the other rows, draw) is known, and a draw is weighted by one
+over that. Only the law's totals and the scales are left to importance sampling, which is why it can be
+trusted more often, for whole budgets too. With Student-t noise the weights belong to the draw. The basis
+stays the one that all rows gave.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -76,7 +83,6 @@ class Fold:
 
     elpd: float
     pareto_k: float
-    rows: int
 
     @property
     def trusted(self) -> bool:
@@ -90,8 +96,9 @@ class Comparison:
 
     loo: {name: Loo}; difference, difference_error: of elpd from the best {name: value}, and the standard
     error of that difference over rows; weights: stacking {name: weight}, which sum to one;
-    budgets: {name: [Fold a budget]}, or empty where the compute of the rows is not known;
-    budget_flops: geometric mean of each budget; rows: what each row is, in words; numbers: in its table.
+    budgets: {name: [Fold a budget]}, no budgets where the compute of the rows is not known;
+    budget_flops, budget_rows: geometric mean of the compute, and number of runs, of each;
+    rows: what each row is, in words.
     """
 
     loo: dict[str, Loo]
@@ -100,6 +107,7 @@ class Comparison:
     weights: dict[str, float]
     budgets: dict[str, list[Fold]]
     budget_flops: list[float]
+    budget_rows: list[int]
     rows: list[str]
 
 
@@ -114,23 +122,25 @@ def compare(posteriors: Mapping[str, Posterior]) -> Comparison:
     for posterior in posteriors.values():
         require_passed(posterior.summary)
     orders = align(posteriors)
-    likelihood = {name: log_likelihood(p)[:, :, orders[name]] for name, p in posteriors.items()}
-    loo = {name: leave_one_out(likelihood[name], posterior) for name, posterior in posteriors.items()}
+    loo = {name: leave_one_out(row_density(p)[:, :, orders[name]], p) for name, p in posteriors.items()}
     ranked = rank(loo)
     (first, one), *_ = posteriors.items()
     known = [p.compute_flops[orders[n]] for n, p in posteriors.items() if p.compute_flops is not None]
-    labels = budgets(known[0]) if known else None
+    labels = budgets(known[0]) if known else np.zeros(len(orders[first]), int)
+    groups = [np.flatnonzero(labels == b) for b in range(labels.max() + 1)] if known else []
     return Comparison(
         loo={name: loo[name] for name in ranked.index},
         difference={name: 0.0 - float(value) for name, value in ranked["elpd_diff"].items()},
         difference_error={name: float(value) for name, value in ranked["dse"].items()},
         weights={name: float(value) for name, value in ranked["weight"].items()},
-        budgets={name: leave_groups_out(likelihood[name], labels) for name in ranked.index if known},
-        budget_flops=[
-            float(np.exp(np.log(known[0][labels == b]).mean())) for b in range(labels.max() + 1)
-        ] if known else [],
+        budgets={
+            name: leave_groups_out(group_density(posteriors[name], [orders[name][g] for g in groups]))
+            for name in ranked.index
+        },
+        budget_flops=[float(np.exp(np.log(known[0][group]).mean())) for group in groups],
+        budget_rows=[len(group) for group in groups],
         rows=[_row(one, i) for i in orders[first]],
-    )  # fmt: skip
+    )
 
 
 def rank(loo: Mapping[str, Loo]) -> pandas.DataFrame:
@@ -171,21 +181,79 @@ def align(posteriors: Mapping[str, Posterior]) -> dict[str, np.ndarray]:
     return orders
 
 
-def log_likelihood(posterior: Posterior) -> np.ndarray:
-    """log p(log loss | draw) of the fitted rows [chains, draws, rows]."""
+def row_density(posterior: Posterior) -> np.ndarray:
+    """log p(log loss of a row | the other rows, draw) of the fitted rows [chains, draws, rows]."""
+    if not _normal(posterior):
+        return _conditional_density(posterior)
+    whitened, precision, _ = _precision(posterior)
+    density = (np.log(precision / (2 * np.pi)) - whitened**2 / precision) / 2
+    return density.reshape(posterior.chains, -1, density.shape[1])
+
+
+def group_density(posterior: Posterior, groups: Sequence[np.ndarray]) -> np.ndarray:
+    """log p(log losses of a group | the other rows, draw) [draws, groups]; groups: indices of rows."""
+    if not groups:
+        return np.empty((posterior.chains * posterior.data.posterior.sizes["draw"], 0))
+    if not _normal(posterior):
+        density = _conditional_density(posterior)
+        density = density.reshape(-1, density.shape[2])
+        return np.stack([density[:, group].sum(axis=1) for group in groups], axis=1)
+    whitened, _, root = _precision(posterior)
+    phi, noise = _phi(posterior), posterior.draws("noise_scale") ** 2
+    found = np.empty((len(noise), len(groups)))
+    for i, group in enumerate(groups):
+        # The precision of the group is (I - A A^T) / sigma^2 with A = Phi_group root, so that its determinant
+        # and its inverse are those of I - A^T A, which is no larger than the basis.
+        gram = phi[group].T @ phi[group]
+        inner = np.eye(len(gram)) - root[:, :, None] * gram * root[:, None, :]
+        values = whitened[:, group]
+        along = root * (values @ phi[group])
+        solved = np.linalg.solve(inner, along[..., None])[..., 0]
+        square = noise * ((values**2).sum(axis=1) + (along * solved).sum(axis=1))
+        determinant = np.linalg.slogdet(inner)[1] - len(group) * np.log(2 * np.pi * noise)
+        found[:, i] = (determinant - square) / 2
+    return found
+
+
+def _normal(posterior: Posterior) -> bool:
+    return "tail" not in posterior.data.posterior
+
+
+def _phi(posterior: Posterior) -> np.ndarray:
+    """The basis of the misfit at the fitted rows [rows, functions]; its columns are orthogonal."""
+    return posterior.basis(*(posterior.rows[name] for name in posterior.law.columns))
+
+
+def _precision(posterior: Posterior) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(Q r [draws, rows], diagonal of Q [draws, rows], root [draws, functions]), with normal noise.
+
+    r are the residuals of the law; Q, the inverse of sigma^2 I + tau^2 Phi Phi^T, is
+    (I - Phi root^2 Phi^T) / sigma^2, since Phi has orthogonal columns.
+    """
+    phi, noise = _phi(posterior), posterior.draws("noise_scale")[:, None] ** 2
+    misfit = posterior.draws("discrepancy_scale")[:, None] ** 2
+    square = misfit / (noise + misfit * (phi**2).sum(axis=0))
+    residual = _residual(posterior, misfit=False)
+    whitened = (residual - (square * (residual @ phi)) @ phi.T) / noise
+    return whitened, (1 - square @ (phi**2).T) / noise, np.sqrt(square)
+
+
+def _residual(posterior: Posterior, misfit: bool) -> np.ndarray:
+    """Observed minus predicted log loss of the fitted rows [draws, rows]."""
     rows = posterior.rows
-    surface = Surface(posterior, [rows[name] for name in posterior.law.columns], "posterior", True)
-    scale = posterior.draws("noise_scale")[:, None]
-    distance = (np.log(rows[LOSS]) - np.log(surface(slice(None)))) / scale
-    if "tail" in posterior.data.posterior:
-        density = stats.t.logpdf(distance, 1 / posterior.draws("tail")[:, None]) - np.log(scale)
-    else:
-        density = stats.norm.logpdf(distance) - np.log(scale)
+    surface = Surface(posterior, [rows[name] for name in posterior.law.columns], "posterior", misfit)
+    return np.log(rows[LOSS]) - np.log(surface(slice(None)))
+
+
+def _conditional_density(posterior: Posterior) -> np.ndarray:
+    """log p(log loss of a row | draw, with its weights) [chains, draws, rows]; noise is a Student-t."""
+    scale, tail = posterior.draws("noise_scale")[:, None], posterior.draws("tail")[:, None]
+    density = stats.t.logpdf(_residual(posterior, misfit=True) / scale, 1 / tail) - np.log(scale)
     return density.reshape(posterior.chains, -1, density.shape[1])
 
 
 def leave_one_out(likelihood: np.ndarray, posterior: Posterior | None = None) -> Loo:
-    """PSIS-LOO from log likelihoods [chains, draws, rows].
+    """PSIS-LOO from the log density of each row given the draw [chains, draws, rows] (and the other rows).
 
     posterior: whose draws tell how many effective ones there are; without it all count.
     """
@@ -198,20 +266,18 @@ def leave_one_out(likelihood: np.ndarray, posterior: Posterior | None = None) ->
         return Loo(az.loo(data, pointwise=True, reff=reff, scale="log"))
 
 
-def leave_groups_out(likelihood: np.ndarray, labels: np.ndarray) -> list[Fold]:
-    """Each group of rows left out in turn; likelihood [chains, draws, rows], labels [rows] from 0 upwards.
+def leave_groups_out(density: np.ndarray) -> list[Fold]:
+    """Each group of rows left out in turn; density [draws, groups] as `group_density` gives it.
 
-    The weight of a draw is one over the likelihood of the whole group, Pareto-smoothed. Many rows in a group
-    make these weights wild: `pareto_k` says so, and then only a fit without the group can tell.
+    The weight of a draw is one over the density of the group, Pareto-smoothed. Where a group decides much,
+    these weights are wild: `pareto_k` says so, and then only a fit without the group can tell.
     """
-    draws = likelihood.reshape(-1, likelihood.shape[2])
     folds = []
-    for label in range(labels.max() + 1):
-        group = draws[:, labels == label].sum(axis=1)
+    for group in density.T:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             weights, k = az.psislw(-group)
-        folds.append(Fold(float(special.logsumexp(weights + group)), float(k), int((labels == label).sum())))
+        folds.append(Fold(float(special.logsumexp(weights + group)), float(k)))
     return folds
 
 
