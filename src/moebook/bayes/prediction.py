@@ -55,17 +55,19 @@ class Forecast:
 
     def table(self) -> pd.DataFrame:
         """A row a point: where, the intervals, and how far outside."""
-        ends = dict(zip(("low", "median", "high"), range(3), strict=True))
+        unknown = np.full(len(self.points), np.nan)
+        compute = unknown if self.points.compute_flops is None else self.points.compute_flops
+        columns = {**self.points.columns, "compute_flops": compute}
+        ends = ("low", "median", "high")
         return pd.DataFrame(
             {
                 "row": self.points.numbers,
-                **self.points.columns,
-                **({} if self.points.compute_flops is None else {"compute_flops": self.points.compute_flops}),
+                **columns,
                 "interval": self.level,
-                **{f"curve_{name}_nats": self.curve[i] for name, i in ends.items()},
-                **{f"run_{name}_nats": self.run[i] for name, i in ends.items()},
+                **{f"curve_{name}_nats": self.curve[i] for i, name in enumerate(ends)},
+                **{f"run_{name}_nats": self.run[i] for i, name in enumerate(ends)},
                 "extrapolates": self.extrapolates,
-                **{f"{name}_beyond": factors for name, factors in self.beyond.items()},
+                **{f"{name}_beyond": self.beyond.get(name, unknown) for name in columns},
                 "outside": [self.outside(i) for i in range(len(self.points))],
             }
         )
@@ -82,8 +84,8 @@ def forecast(
 ) -> Forecast:
     """Predict the loss at each row of a table.
 
-    names, flops_per_token: as `moebook.bayes.quantities.take_points` takes them; by default as the posterior's
-    own table was read. seed: decides the noise of the single runs.
+    names, flops_per_token: those of `moebook.bayes.quantities.take_points`; by default as the posterior's own
+    table was read. seed: decides the noise of the single runs.
     Raises InputError for a row that cannot be used or an interval that the draws cannot tell, and
     FailedPosterior for a posterior that failed a gate.
     """

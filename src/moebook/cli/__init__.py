@@ -9,7 +9,10 @@ import typer
 
 from moebook.errors import InputError
 
-VERBS = ("study", "train", "export", "import", "runs", "fit", "optimum", "book", "reproduce")
+VERBS = (
+    "study", "train", "export", "import", "runs", "fit", "forecast", "compare", "optimum", "book",
+    "reproduce",
+)  # fmt: skip
 #: Verbs that share a module; any other has one of its own name.
 MODULES = {"export": "exchange", "import": "exchange"}
 

@@ -27,11 +27,13 @@ def print_table(names: Sequence[str], rows: Iterable[Sequence[str]], left: int, 
     from rich.table import Table
 
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=max(200, console.width))
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for i, name in enumerate(names):
         table.add_column(name, justify="left" if i < left else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    console.print(table, width=None if console.is_terminal else 200)
+    console.print(table)
     if caption:
         console.print(caption, highlight=False, soft_wrap=True)

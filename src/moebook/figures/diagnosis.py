@@ -53,14 +53,16 @@ def plane(
 def observed_against_predicted(
     loss_nats: np.ndarray, low: np.ndarray, middle: np.ndarray, high: np.ndarray, sparsity: Groups = None
 ) -> Figure:
-    """Each run's loss against its predictive median, with the 90 % predictive interval; nats, [runs]."""
-    figure, axes = new_figure(4.4, 3.6)
-    ends = [min(loss_nats.min(), middle.min()), max(loss_nats.max(), middle.max())]
-    axes.plot(ends, ends, color=INK, linewidth=0.8)
-    axes.vlines(middle, low, high, color=INK, alpha=0.22, linewidth=2)
-    _marks(axes, middle, loss_nats, sparsity)
+    """Each run's loss against its predictive median (nats), as the percentage between the two, with the
+    90 % predictive interval as a bar; [runs]."""
+    figure, axes = new_figure(4.4, 2.9)
+    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.vlines(
+        middle, 100 * np.log(low / middle), 100 * np.log(high / middle), color=INK, alpha=0.22, linewidth=2
+    )
+    _marks(axes, middle, 100 * np.log(loss_nats / middle), sparsity)
     axes.set_xlabel("predicted loss (nats)")
-    axes.set_ylabel("observed loss (nats)")
+    axes.set_ylabel("observed over predicted (%)")
     _legend(figure, axes)
     return figure
 

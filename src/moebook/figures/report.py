@@ -31,7 +31,7 @@ def report(posterior: Posterior, source: str, command: str = "") -> str:
     source: what the table is called; command: the command line that made the fit.
     """
     summary = posterior.summary
-    title = f"{posterior.law.title}: fit to {source}"
+    title = f"{posterior.law.title}: fit to {source.rpartition('/')[2]}"
     parts = [
         _head(posterior, title),
         _doubts(summary),
@@ -137,7 +137,7 @@ def _predictions(posterior: Posterior) -> str:
     shown = [
         (
             diagnosis.observed_against_predicted(loss, low, middle, high, sparsity),
-            "Observed against predicted loss of every run, with 90 % predictive intervals and the diagonal.",
+            "Observed against predicted loss of every run, with 90 % predictive intervals.",
         )
     ]
     shown += [

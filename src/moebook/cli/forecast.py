@@ -1,0 +1,155 @@
+"""The verb `forecast`: the loss of runs that were not made."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import pandas
+
+    from moebook.bayes.prediction import Forecast
+
+SUFFIXES = (".csv", ".parquet", ".jsonl")
+MOST_LINES = 10
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb `forecast`."""
+    app.command("forecast")(forecast)
+
+
+def forecast(
+    posterior: Annotated[Path, typer.Argument(help="Folder that `moebook fit` wrote.")],
+    at: Annotated[
+        list[str],
+        typer.Option(
+            help="A table of runs to come, or one run, as params=1e9,tokens=2e10,sparsity=.9; repeat."
+        ),
+    ],
+    interval: Annotated[float, typer.Option(help="Share of the belief inside an interval.")] = 0.9,
+    out: Annotated[Path | None, typer.Option(help="Write the rows to a .csv, .parquet or .jsonl.")] = None,
+    columns: Annotated[
+        str, typer.Option(help="Names in the table, as in params=N,tokens=D; default: as it was fitted.")
+    ] = "",
+    flops_per_token: Annotated[
+        str, typer.Option(help="Where D comes from C: 6N, 6NA or a column; default: as it was fitted.")
+    ] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Decides the noise of the single runs.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")] = False,
+) -> None:
+    """The loss of runs that were not made: median and interval, and whether they lie outside the fitted runs.
+
+    Example: moebook forecast my-fit --at params=1e9,tokens=2e10 --at plans.csv --out forecast.csv
+
+    Two intervals: of the mean curve (the law with its misfit), and of one new run (with its noise). How far a
+    row lies outside is a factor in N, D, C, or 1/(1 - S).
+
+    Exit code 1 where the posterior failed a gate.
+    """
+    from moebook.cli.fit import parse_columns
+    from moebook.errors import InputError
+
+    if out is not None and out.suffix not in SUFFIXES:
+        raise InputError(f"--out: {out}: must end in {', '.join(SUFFIXES)}")
+    from moebook import bayes
+    from moebook.bayes.prediction import forecast as predict
+
+    stored = bayes.Posterior.load(posterior)
+    names = parse_columns(columns)
+    try:
+        found = [
+            predict(stored, table, interval, names, source, flops_per_token, seed)
+            for table, source in map(asked_at, at)
+        ]
+    except bayes.FailedPosterior as error:
+        typer.echo(f"error: {posterior}: {error}", err=True)
+        raise typer.Exit(1) from None
+    rows = together(found)
+    if out is not None:
+        write_rows(rows, out)
+    if as_json:
+        typer.echo(json.dumps({"posterior": stored.identity, "rows": plain(rows)}, allow_nan=False))
+    else:
+        show(found, stored.identity, out)
+
+
+def asked_at(at: str) -> tuple[pandas.DataFrame, str]:
+    """(rows, what messages call them) of a file's path or of `name=value,...`."""
+    import pandas as pd
+
+    from moebook.bayes.reading import read_table
+    from moebook.cli.fit import parse_columns
+    from moebook.errors import InputError
+
+    if Path(at).is_file():
+        return read_table(at), at
+    if "=" not in at:
+        raise InputError(f"--at: {at}: no such file; one run is given as params=1e9,tokens=2e10")
+    try:
+        values = parse_columns(at)
+    except InputError as error:
+        raise InputError(str(error).replace("--columns", "--at").replace("params=N", "params=1e9")) from None
+    return pd.DataFrame([values]), f"--at {at}"
+
+
+def together(found: list[Forecast]) -> pandas.DataFrame:
+    """The rows of all forecasts, numbered through."""
+    import pandas as pd
+
+    rows = pd.concat([one.table() for one in found], ignore_index=True)
+    return rows.assign(row=range(1, len(rows) + 1))
+
+
+def plain(rows: pandas.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON values; what is not known is null."""
+    return [
+        {name: None if value != value else value for name, value in row.items()}
+        for row in rows.to_dict("records")
+    ]
+
+
+def write_rows(rows: pandas.DataFrame, out: Path) -> None:
+    """Write rows in the format that the suffix names."""
+    from moebook.files import write_atomic
+
+    if out.suffix == ".parquet":
+        buffer = io.BytesIO()
+        rows.to_parquet(buffer, index=False)
+        write_atomic(out, buffer.getvalue())
+    elif out.suffix == ".jsonl":
+        lines = (json.dumps(row, allow_nan=False) for row in plain(rows))
+        write_atomic(out, "\n".join(lines) + "\n")
+    else:
+        write_atomic(out, rows.to_csv(index=False))
+
+
+def show(found: list[Forecast], identity: str, out: Path | None) -> None:
+    """The forecasts for people."""
+    from moebook.cli.tables import compact, print_table
+
+    columns = list(found[0].points.columns)
+    level = f"{100 * found[0].level:g} %"
+    said = {line for one in found for line in one.points.derived if not line.startswith("C = ")}
+    for line in sorted(said):
+        typer.echo(line, err=True)
+
+    rows, outside = [], []
+    for one in found:
+        for i in range(len(one.points)):
+            place = ((name, one.points.columns[name][i]) for name in columns)
+            spelled = [f"{v:.5g}" if name == "sparsity" else compact(v) for name, v in place]
+            curve, run = (f"{ends[0, i]:.4f} .. {ends[2, i]:.4f}" for ends in (one.curve, one.run))
+            rows.append([str(len(rows) + 1), *spelled, f"{one.curve[1, i]:.4f}", curve, run])
+            if one.extrapolates[i]:
+                outside.append(f"row {len(rows)} lies outside the fitted runs: {one.outside(i)}")
+    print_table(("row", *columns, "loss, nats", f"curve, {level}", f"one run, {level}"), rows, left=0)
+    for line in outside[:MOST_LINES]:
+        typer.echo(line)
+    if len(outside) > MOST_LINES:
+        typer.echo(f"and {len(outside) - MOST_LINES} more rows; --out and --json say of each how far")
+    typer.echo(f"identity {identity}" + (f"\nwritten to {out}" if out else ""))
