@@ -222,6 +222,10 @@ def test_what_a_law_does_not_need_may_be_blank(runs):
 def test_the_law_follows_from_the_table(runs):
     assert choose_law(runs, {}, "table") == ("chinchilla", "no column says how sparse the runs are")
     assert choose_law(runs.assign(S=0.5), {}, "table")[0] == "chinchilla"
+    assert choose_law(runs.assign(S=runs.tokens / 1e6), {}, "table")[1].startswith(
+        "the column S is no sparsity"
+    )
+    assert len(take_rows(runs.assign(S=runs.tokens / 1e6), CHINCHILLA)) == len(runs)
     assert choose_law(runs.assign(S=np.resize([0, 0.5], len(runs))), {}, "table") == (
         "abnar",
         "sparsity varies (S)",

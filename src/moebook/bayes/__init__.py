@@ -3,6 +3,8 @@
     from moebook import bayes
     posterior = bayes.fit("runs.csv", "chinchilla", columns={"params": "N", "tokens": "D", "loss": "loss"})
     posterior.save("runs/posteriors/mine")
+    bayes.forecast(posterior, pandas.DataFrame({"params": [1e9], "tokens": [2e10]})).table()
+    bayes.compare({"mine": posterior, "other": bayes.Posterior.load("other")}).weights
 
 What samples is imported on the first fit only: reading a stored posterior compiles nothing.
 """
@@ -12,8 +14,10 @@ from __future__ import annotations
 from typing import Any
 
 import moebook.bayes._environment  # noqa: F401  first: it must precede PyTensor
+from moebook.bayes.comparison import Comparison, compare
 from moebook.bayes.gates import FailedPosterior, Gate, require_passed
 from moebook.bayes.posterior import Posterior, read_summary
+from moebook.bayes.prediction import Forecast, forecast
 from moebook.bayes.priors import Priors
 from moebook.bayes.request import Request, Sampler, request
 
@@ -26,13 +30,17 @@ def fit(*args: Any, **kwargs: Any) -> Posterior:
 
 
 __all__ = [
+    "Comparison",
     "FailedPosterior",
+    "Forecast",
     "Gate",
     "Posterior",
     "Priors",
     "Request",
     "Sampler",
+    "compare",
     "fit",
+    "forecast",
     "read_summary",
     "request",
     "require_passed",

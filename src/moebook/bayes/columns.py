@@ -225,6 +225,11 @@ def choose_law(table: pd.DataFrame, names: Mapping[str, str], source: str) -> tu
     """(name of the law, why) for a table whose user named none: Abnar's where sparsity varies."""
     fields = ("sparsity", "experts", "active")
     found = resolve(table, fields, {f: column for f, column in names.items() if f in fields}, source)
+    letter = found.get("sparsity")
+    if letter == "S" and "sparsity" not in names:
+        largest = pd.to_numeric(table[letter], errors="coerce").max()
+        if largest >= 1:  # steps, or samples
+            return "chinchilla", f"the column S is no sparsity: it reaches {largest:.6g}"
     if "sparsity" in found or {"experts", "active"} <= set(found):
         read = [found["sparsity"]] if "sparsity" in found else [found["experts"], found["active"]]
         if any(table[column].map(_plain).nunique() > 1 for column in read):

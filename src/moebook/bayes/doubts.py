@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -162,10 +163,14 @@ def _of_copies(rows: Rows) -> Iterator[Doubt]:
     keys = list(zip(of.tolist(), rows.loss_nats.tolist(), seeds if seeds is not None else of, strict=True))
     copies = len(keys) - len(set(keys))
     if copies:
-        first = rows.points.numbers[next(i for i, key in enumerate(keys) if key in keys[:i])]
+        seen = Counter[tuple]()
+        for number, key in zip(rows.points.numbers, keys, strict=True):
+            seen[key] += 1
+            if seen[key] > 1:
+                break
         yield Doubt(
             "duplicated rows",
-            f"{copies} {'row is a copy' if copies == 1 else 'rows are copies'} of another (row {first} for "
+            f"{copies} {'row is a copy' if copies == 1 else 'rows are copies'} of another (row {number} for "
             "one): copied runs count twice",
         )
     distinct = {(configuration, loss) for configuration, loss, _ in keys}

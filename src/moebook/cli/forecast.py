@@ -152,4 +152,6 @@ def show(found: list[Forecast], identity: str, out: Path | None) -> None:
         typer.echo(line)
     if len(outside) > MOST_LINES:
         typer.echo(f"and {len(outside) - MOST_LINES} more rows; --out and --json say of each how far")
+    if outside:
+        typer.echo("there the interval rests on what the model believes of misfit, not on runs")
     typer.echo(f"identity {identity}" + (f"\nwritten to {out}" if out else ""))

@@ -23,7 +23,7 @@ from moebook.figures.style import (
 )
 
 #: More marks than this make a page heavy and a figure black.
-MOST_MARKS = 1500
+MOST_MARKS = 1000
 LABELS = {
     "params": "parameters N", "params_active": "active parameters N_a", "tokens": "training tokens D",
     "compute_flops": "training compute C (FLOPs)", "sparsity": "sparsity S (even in doublings of E/K)",
