@@ -161,17 +161,15 @@ def _of_copies(rows: Rows) -> Iterator[Doubt]:
     _, of, counts = np.unique(configurations, axis=0, return_inverse=True, return_counts=True)
     seeds = rows.points.seeds
     keys = list(zip(of.tolist(), rows.loss_nats.tolist(), seeds if seeds is not None else of, strict=True))
-    copies = len(keys) - len(set(keys))
-    if copies:
-        seen = Counter[tuple]()
-        for number, key in zip(rows.points.numbers, keys, strict=True):
-            seen[key] += 1
-            if seen[key] > 1:
-                break
+    seen = Counter[tuple]()
+    copied = [
+        n for n, key in zip(rows.points.numbers, keys, strict=True) if seen.update([key]) or seen[key] > 1
+    ]
+    if copied:
         yield Doubt(
             "duplicated rows",
-            f"{copies} {'row is a copy' if copies == 1 else 'rows are copies'} of another (row {number} for "
-            "one): copied runs count twice",
+            f"{len(copied)} {'row is a copy' if len(copied) == 1 else 'rows are copies'} of another (row "
+            f"{copied[0]} for one): copied runs count twice",
         )
     distinct = {(configuration, loss) for configuration, loss, _ in keys}
     runs = np.bincount([configuration for configuration, _ in distinct])
