@@ -73,6 +73,17 @@ def test_one_model_compiled_takes_other_rows(case):
     assert compiled_model(law, Priors(pairs=8, noise_median=0.02), 16)[1] is not compiled
 
 
+def test_a_fit_does_not_hang_on_the_fits_before_it(chinchilla_runs):
+    columns = {"params": "N", "tokens": "D", "loss": "loss"}
+    settings = {"columns": columns, "draws": 40, "tune": 60, "progress": False}
+    other = chinchilla_runs.assign(loss=chinchilla_runs["loss"] * 3)
+    first = bayes.fit(chinchilla_runs, "chinchilla", **settings)
+    bayes.fit(other, "chinchilla", **settings)
+    again = bayes.fit(chinchilla_runs, "chinchilla", **settings)
+    for group in ("posterior", "prior"):
+        assert first.data[group].identical(again.data[group])
+
+
 @pytest.mark.slow
 def test_a_robust_fit_bears_an_outlier(chinchilla_runs, chinchilla_posterior, noise):
     runs = pd.concat([chinchilla_runs.assign(loss=chinchilla_runs["loss"])], ignore_index=True)

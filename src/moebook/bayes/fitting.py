@@ -74,9 +74,11 @@ def fit(
     data = data_of(law, values, rows.loss_nats, units, basis)
     with _say(progress, f"compiling {law.name}"):
         model, compiled = compiled_model(law, priors, basis.rotation.shape[1])
+    with model:
+        pm.set_data(data)  # where chains start, and the prior, must not hang on an earlier fit's rows
     trace = _sample(compiled.with_data(**data), sampler, asked.seed, progress)
     with _say(progress, "prior draws, gates and checks"):
-        prior = _draw_prior(model, data, law, priors, sampler, asked.seed)
+        prior = _draw_prior(model, law, priors, sampler, asked.seed)
         return _assemble(trace, prior, asked, units, basis, {**asked.excluded, **(excluded or {})})
 
 
@@ -117,12 +119,11 @@ def _sample(compiled: Any, sampler: Sampler, seed: int, progress: bool) -> az.In
 
 
 def _draw_prior(
-    model: pm.Model, data: dict[str, np.ndarray], law: laws.Law, priors: Priors, sampler: Sampler, seed: int
+    model: pm.Model, law: laws.Law, priors: Priors, sampler: Sampler, seed: int
 ) -> xr.Dataset:
     """The stored scalars drawn from the prior [chain = 1, draw]."""
     names = _scalars(law, priors)
     with model:
-        pm.set_data(data)
         drawn = pm.draw([model[name] for name in names], draws=sampler.prior_draws, random_seed=seed)
     return xr.Dataset(
         {n: (("chain", "draw"), np.asarray(d, np.float32)[None]) for n, d in zip(names, drawn, strict=True)}
