@@ -27,7 +27,8 @@ def test_exp_in_fp32():
     y = exp_of(x)
     truth = np.exp(x.astype(np.float64))
     assert np.abs(y / truth - 1).max() < 3e-7
-    assert (np.diff(y) > 0).all(), "grows from each point of the grid to the next"
+    # Compared, not subtracted: training may have told this process to take tiny differences as 0.
+    assert (y[1:] > y[:-1]).all(), "grows from each point of the grid to the next"
     near = np.linspace(-1e-3, 1e-3, 200_001).astype(np.float32)
     assert np.abs(exp_of(near) / np.exp(near.astype(np.float64)) - 1).max() < 1.2e-7
     assert exp_of([0.0, -0.0, 1e-45, -1e-45]).tolist() == [1, 1, 1, 1]
