@@ -58,7 +58,8 @@ def dense(row: Row) -> Step:
     """A dense SwiGLU of width K F in plain torch."""
     width, inner = row.width, row.expert_width * row.active
     x_TD, gradient_TD = _leaf(row.tokens, width), torch.randn(row.tokens, width)
-    in_DF2, out_FD = _leaf(width, 2 * inner, deviation=width**-0.5), _leaf(inner, width, deviation=inner**-0.5)
+    in_DF2 = _leaf(width, 2 * inner, deviation=width**-0.5)
+    out_FD = _leaf(inner, width, deviation=inner**-0.5)
 
     def step() -> None:
         _clear(x_TD, in_DF2, out_FD)
@@ -134,7 +135,7 @@ def products(row: Row, experts: int) -> Step:
     a_ERF, y_ERD = torch.randn(*sizes, inner), torch.randn(*sizes, row.width)
     in_EDF2, out_EFD = torch.randn(experts, row.width, 2 * inner), torch.randn(experts, inner, row.width)
     din_EDF2, dout_EFD = torch.empty_like(in_EDF2), torch.empty_like(out_EFD)
-    into = (torch.empty_like(x_ERD), torch.empty_like(h_ERF2), torch.empty_like(a_ERF), torch.empty_like(y_ERD))
+    into = tuple(torch.empty_like(rows) for rows in (x_ERD, h_ERF2, a_ERF, y_ERD))
 
     def step() -> None:
         for e in range(experts):
@@ -163,12 +164,14 @@ def measure(rows: tuple[Row, ...] = ROWS, rounds: int = 15) -> list[dict[str, An
         seconds |= compare({"transformers eager": transformers(row, "eager")}, rounds=3, warm_up=1)
         ratio = seconds["ours"] / seconds["dense"]
         found.append({
-            "shape": row._asdict(), "cpu_seconds": seconds, "dense_gflops": flops(row) / seconds["dense"] / 1e9,
+            "shape": row._asdict(), "cpu_seconds": seconds,
+            "dense_gflops": flops(row) / seconds["dense"] / 1e9,
             "ratio": {name: value / seconds["dense"] for name, value in seconds.items()},
             "over_transformers": seconds["ours"] / seconds["transformers"],
             "bar": row.bar, "goal": GOAL,
             # Ours if gathering, weighting and adding up were free: dense, with its products done by expert.
             "floor": 1 + (seconds["products"] - seconds["dense products"]) / seconds["dense"],
-            "met": bool(ratio <= row.bar), "met_transformers": bool(seconds["ours"] <= seconds["transformers"]),
+            "met": bool(ratio <= row.bar),
+            "met_transformers": bool(seconds["ours"] <= seconds["transformers"]),
         })  # fmt: skip
     return found
