@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from moebook.model import fused
+from moebook.model.loss import fp32_or_finer
 
 
 class Routing(NamedTuple):
@@ -33,7 +34,7 @@ class Routing(NamedTuple):
 
 def route(logits_TE: Tensor, active: int, renormalise: bool, bias_E: Tensor | None = None) -> Routing:
     """`route_by_definition`, fast where it can be; logits are best given as the transpose of [E, T]."""
-    logits_TE = logits_TE if logits_TE.dtype == torch.float64 else logits_TE.float()
+    logits_TE = fp32_or_finer(logits_TE)
     if not fused.takes(logits_TE):
         return route_by_definition(logits_TE, active, renormalise, bias_E)
     expert_KT, weight_KT, *rest = fused.route(logits_TE.t(), active, renormalise, bias_E)
@@ -57,7 +58,7 @@ def route_by_definition(
             sigmoid scores; ours are the softmax's). See `bias_step`.
     """
     experts = logits_TE.shape[-1]
-    logits_TE = logits_TE if logits_TE.dtype == torch.float64 else logits_TE.float()
+    logits_TE = fp32_or_finer(logits_TE)
     probability_TE = logits_TE.softmax(-1)
     score_TE = probability_TE if bias_E is None else probability_TE.detach() + bias_E
     if active == 1:  # max is several times faster than topk

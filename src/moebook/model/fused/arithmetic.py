@@ -1,24 +1,30 @@
-"""What the kernels share: how numba compiles them, and an exponential that vector units can do.
-
-Numba keeps a kernel on disk until the kernel's own file changes. After an edit here, remove this folder's
-__pycache__, or the old exponential goes on being used.
-"""
+"""What the kernels share: how numba compiles them, and an exponential that vector units can do."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
+from moebook.files import sha256_hex
+
 # Sums may be regrouped and products fused, which vector units need; NaN and infinity keep their meaning.
 OPTIONS = {"error_model": "numpy", "fastmath": {"contract", "arcp", "nsz", "reassoc"}}
 
+_HERE = sha256_hex(Path(__file__).read_bytes())[:8]
+
 
 def compiled(function):
-    """The function compiled by numba, which keeps the result on disk where it finds a place for it."""
+    """The function compiled by numba, which keeps the result on disk where it finds a place for it.
+
+    Numba takes what it kept under the function's name as long as the function's own file is the same. A
+    kernel is made of this file too, and so it is kept under a name that changes with this file.
+    """
+    function.__qualname__ += f"_{_HERE}"
     try:
         return njit(cache=True, **OPTIONS)(function)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written to

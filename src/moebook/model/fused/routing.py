@@ -29,14 +29,14 @@ class _Route(torch.autograd.Function):
         load_E = count_E.to(logits_ET.dtype).div_(active * tokens)
         context.save_for_backward(p_ET, expert_KT, weight_KT, z_T, load_E)
         context.renormalise = renormalise
-        context.mark_non_differentiable(expert_KT, load_E, count_E)
+        context.mark_non_differentiable(expert_KT, load_E)
         context.set_materialize_grads(False)
         balance_loss = torch.dot(load_E, mean_E).mul_(experts)
-        return expert_KT, weight_KT, balance_loss, torch.dot(z_T, z_T).div_(tokens), load_E, count_E
+        return expert_KT, weight_KT, balance_loss, torch.dot(z_T, z_T).div_(tokens), load_E
 
     @staticmethod
     @once_differentiable
-    def backward(context, _, dweight_KT, dbalance, dz, *__):
+    def backward(context, _, dweight_KT, dbalance, dz, __):
         p_ET, expert_KT, weight_KT, z_T, load_E = context.saved_tensors
         experts, tokens = p_ET.shape
         dweight_KT = torch.zeros_like(weight_KT) if dweight_KT is None else dweight_KT
@@ -52,4 +52,4 @@ class _Route(torch.autograd.Function):
 
 def route(logits_ET: Tensor, active: int, renormalise: bool, bias_E: Tensor | None = None):
     """(expert_KT, weight_KT, balance_loss, z_loss, load_E) as `router.route_by_definition` has them."""
-    return _Route.apply(logits_ET, active, renormalise and active > 1, bias_E)[:5]
+    return _Route.apply(logits_ET, active, renormalise and active > 1, bias_E)
