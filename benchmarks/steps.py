@@ -72,22 +72,33 @@ def transformers(config: ModelConfig) -> Step:
 def measure(
     widths: tuple[int, ...] = tuple(BARS), experts: tuple[int, ...] = EXPERTS, rounds: int = 7
 ) -> list[dict[str, Any]]:
-    """One entry a model: seconds a step, FLOPs, shares and ratios, and whether the bars are met."""
+    """One entry a model: seconds a step, FLOPs, shares and ratios, and whether the bars are met.
+
+    All models of a width run in turn, for the dense one is what the others are compared with.
+    """
     found = []
     for width in widths:
-        for count in experts:
-            config = model_of(width, count)
-            steps = {"product": square_product(), "ours": ours(config), "transformers": transformers(config)}
-            seconds = compare(steps, rounds)
-            possible = 2 * SIDE**3 / seconds["product"]
-            useful = counts(config).flops_per_token * SEQUENCES * config.context / seconds["ours"]
-            faster = seconds["transformers"] / seconds["ours"]
-            found.append({
-                "width": width, "experts": count, "active": config.active, "sparsity": config.sparsity,
-                "tokens": SEQUENCES * config.context, "flops_per_token": counts(config).flops_per_token,
-                "params": counts(config).params,
-                "cpu_seconds": seconds, "product_gflops": possible / 1e9, "useful_gflops": useful / 1e9,
-                "share": useful / possible, "bar": BARS.get(width), "faster": faster, "peer_bar": PEER_BAR,
-                "met": bool(useful / possible >= BARS.get(width, 0)), "met_peer": bool(faster >= PEER_BAR),
-            })  # fmt: skip
+        models = {count: model_of(width, count) for count in experts}
+        steps = {"product": square_product()}
+        for count, config in models.items():
+            steps |= {f"ours {count}": ours(config), f"transformers {count}": transformers(config)}
+        seconds = compare(steps, rounds)
+        for count, config in models.items():
+            taken = {name: seconds[f"{name} {count}"] for name in ("ours", "transformers")}
+            found.append(_row(config, {"product": seconds["product"], **taken}))
     return found
+
+
+def _row(config: ModelConfig, seconds: dict[str, float]) -> dict[str, Any]:
+    paper, tokens, bar = counts(config), SEQUENCES * config.context, BARS.get(config.width)
+    possible = 2 * SIDE**3 / seconds["product"]
+    useful = paper.flops_per_token * tokens / seconds["ours"]
+    faster = seconds["transformers"] / seconds["ours"]
+    return {
+        "width": config.width, "experts": config.experts, "active": config.active,
+        "sparsity": config.sparsity, "tokens": tokens, "flops_per_token": paper.flops_per_token,
+        "params": paper.params,
+        "cpu_seconds": seconds, "product_gflops": possible / 1e9, "useful_gflops": useful / 1e9,
+        "share": useful / possible, "bar": bar, "faster": faster, "peer_bar": PEER_BAR,
+        "met": bool(useful / possible >= (bar or 0)), "met_peer": bool(faster >= PEER_BAR),
+    }  # fmt: skip

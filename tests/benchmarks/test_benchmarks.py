@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import experts, report, steps
 from benchmarks.__main__ import NOT_MEASURED, machine_name, measure, store
@@ -57,6 +60,33 @@ def test_a_step_is_measured_against_what_a_core_can_do_and_against_the_peer(foun
         assert row["share"] == pytest.approx(useful / row["product_gflops"])
         assert row["met"] is (row["share"] >= row["bar"] == 0.30)
         assert row["met_peer"] is (row["faster"] >= steps.PEER_BAR)
+
+
+def product_flops(step) -> float:
+    """FLOPs of the products that a step leaves to torch, fused attention taken apart into its two."""
+    aten = torch.ops.aten
+
+    def by_group(a, b, *_, out_shape, **__):  # [R, A] by [E, A, B]; for weights, [A, R] by [R, B]
+        return 2 * a[0] * a[1] * b[-1]
+
+    def added(_, a, b, **__):
+        return 2 * a[0] * a[1] * b[1]
+
+    counter = FlopCounterMode(display=False, custom_mapping={aten._grouped_mm: by_group, aten.addmm_: added})
+    with counter, sdpa_kernel(SDPBackend.MATH):
+        step()
+    return counter.get_total_flops()
+
+
+@pytest.mark.parametrize("count", [1, 8])
+def test_both_libraries_do_the_same_products_and_leave_them_all_to_torch(count):
+    """Those of the count on paper; transformers' dense model routes to its one expert as well."""
+    config = steps.model_of(64, count)
+    tokens = steps.SEQUENCES * config.context
+    on_paper = counts(config).flops_per_token * tokens
+    routers = 0 if config.routed else 6 * config.width * config.layers * tokens
+    assert product_flops(steps.ours(config)) == on_paper
+    assert product_flops(steps.transformers(config)) == on_paper + routers
 
 
 def test_a_file_is_named_after_the_processor_and_the_card():
@@ -122,7 +152,8 @@ def test_no_result_and_no_json_are_named(tmp_path):
 
 def test_a_missed_bar_is_a_miss(monkeypatch, found):
     planted = {"dense": 1.0, "our dense": 1.0, "ours": 1.6, "transformers": 1.7, "dense products": 0.8,
-               "products": 0.9, "transformers eager": 9.0, "product": 1e-3}  # fmt: skip
+               "products": 0.9, "transformers eager": 9.0, "product": 1e-3, "ours 8": 1.6,
+               "transformers 8": 1.7}  # fmt: skip
     monkeypatch.setattr(experts, "compare", lambda made, rounds, warm_up=2: {k: planted[k] for k in made})
     monkeypatch.setattr(steps, "compare", lambda made, rounds, warm_up=2: {k: planted[k] for k in made})
     [row] = experts.measure((ROW,), 1)

@@ -31,8 +31,8 @@ def step(experts: int, seconds: float, width: int = 64, **changed) -> Step:
     found = Step(
         width=width, experts=experts, active=config.active, sparsity=config.sparsity, tokens=4096,
         flops_per_token=counts(config).flops_per_token, params=counts(config).params,
-        seconds={"ours": seconds, "transformers": 1.5 * seconds}, share=0.4, bar=0.3, faster=1.5,
-        peer_bar=1.3, met=True, met_peer=True,
+        seconds={"ours": seconds, "transformers": 1.5 * seconds, "product": 0.01}, share=0.4, bar=0.3,
+        faster=1.5, peer_bar=1.3, met=True, met_peer=True,
     )  # fmt: skip
     return replace(found, **changed)
 
@@ -79,9 +79,20 @@ def test_time_is_said_beside_flops_and_changes_with_the_seconds():
 def test_equal_seconds_are_called_nearly_equal():
     dense, sparse = step(1, 0.1), step(64, 0.1)
     even = replace(
-        sparse, seconds={"ours": 0.1 * sparse.flops_per_token / dense.flops_per_token, "transformers": 1}
+        sparse,
+        seconds=sparse.seconds | {"ours": 0.1 * sparse.flops_per_token / dense.flops_per_token},
     )
     assert "Some Processor, nearly." in costs.equal_in_words(machine(dense, even))
+
+
+def test_a_core_that_slows_down_between_two_steps_changes_nothing():
+    dense, sparse = step(1, 0.1), step(64, 0.15)
+    late = replace(sparse, seconds={name: 1.3 * seconds for name, seconds in sparse.seconds.items()})
+    steady, drifting = machine(dense, sparse), machine(dense, late)
+    for said in (costs.equal_in_words, costs.steps_in_words):
+        assert said(drifting) == said(steady)
+    top = np.array([sparse.sparsity])
+    assert run_costs.timed_slowdown(drifting)(top) == pytest.approx(run_costs.timed_slowdown(steady)(top))
 
 
 def test_the_bytes_of_weights_are_two_over_the_tokens_of_an_expert():
@@ -103,7 +114,7 @@ def test_a_missed_feed_forward_gives_its_reason():
     assert "would bring it to 1.10; the rest goes into choosing" in said
     products = replace(around, floor=1.35)
     said = bars.bars_in_words(machine(step(1, 0.1), rows=(products,)))
-    assert "bring it to 1.35: each expert's weights are moved for too few tokens" in said
+    assert "bring it to 1.35: for so few tokens each, they are too slow" in said
     slower = replace(ROW, over_transformers=1.04, met_transformers=False)
     said = bars.bars_in_words(machine(step(1, 0.1), rows=(slower,)))
     assert "4 % more time than transformers" in said and "are 92 % of our time" in said
@@ -200,6 +211,12 @@ def test_what_was_measured_is_set_beside_the_runs(timed):
     said = run_costs.beside_the_runs(result)
     assert "The code is the same." in said and "hold 8 times the tokens" in said
     assert "gets 128 of them instead of 16" in said
+    assert "take 41 % more time a FLOP than dense ones, the runs of that sparsity 2.0 times as much." in said
+    assert said.endswith("no constant of a model.")
+    dense, sparse = result.steps
+    twice = 2 * dense.seconds["ours"] * sparse.flops_per_token / dense.flops_per_token
+    slow = machine(dense, step(64, twice))
+    assert "no constant" not in run_costs.beside_the_runs(slow)
     assert "The code is another, that of 0123456." in run_costs.beside_the_runs(
         machine(step(1, 0.1), step(64, 0.1))
     )

@@ -49,8 +49,9 @@ class FeedForward:
 class Step:
     """One whole training step. experts = 1 is the dense twin.
 
-    share: useful FLOPs over those of a square product in the same time, and its bar; faster: tokens per
-    second over transformers' of the same model, and its bar.
+    seconds: of "ours", "transformers", and "product", a square product that took turns with them; share:
+    useful FLOPs over those of that product in the same time, and its bar; faster: tokens per second over
+    transformers' of the same model, and its bar.
     """
 
     width: int
@@ -67,6 +68,10 @@ class Step:
     peer_bar: float
     met: bool
     met_peer: bool
+
+    def time(self, library: str = "ours") -> float:
+        """Time in units of the square product's: steps that were not timed in turn compare by this alone."""
+        return self.seconds[library] / self.seconds["product"]
 
 
 @dataclass(frozen=True)
@@ -160,7 +165,7 @@ def _step(row: _Fields) -> Step:
     return Step(
         **{name: row.count(name) for name in ("width", "experts", "active", "tokens", "params")},
         sparsity=row.number("sparsity", above=-1.0), bar=row.number("bar", empty=True),
-        seconds=row.numbers("cpu_seconds", ("ours", "transformers")),
+        seconds=row.numbers("cpu_seconds", ("ours", "transformers", "product")),
         **{name: row.number(name) for name in ("flops_per_token", "share", "faster", "peer_bar")},
         **{name: row.get(name, bool) for name in ("met", "met_peer")},
     )  # fmt: skip

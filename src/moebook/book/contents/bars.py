@@ -30,8 +30,8 @@ def _feed_forward(row: FeedForward) -> list[str]:
     missed = []
     if not row.met:
         reason = (
-            f"The products by expert alone bring it to {row.floor:.2f}: each expert's weights are moved for "
-            "too few tokens."
+            f"The products by expert alone bring it to {row.floor:.2f}: for so few tokens each, they are too "
+            "slow themselves."
             if row.floor >= row.bar
             else f"The products by expert alone would bring it to {row.floor:.2f}; the rest goes into "
             "choosing, sorting, gathering and weighting."
@@ -52,7 +52,7 @@ def _steps(steps: Sequence[Step]) -> list[str]:
     if dense.bar is not None and not dense.met:
         missed.append(
             f"{width}, dense: useful FLOPs are {apart(dense.share, dense.bar)} of the possible. The "
-            "rest goes into what is no large product: attention, norms, loss and update."
+            "rest goes into smaller products, attention, norms, loss and update."
         )
     sparse = [step for step in steps if step.experts > 1 and step.bar is not None and not step.met]
     if sparse:

@@ -44,7 +44,7 @@ def by_width(result: Result) -> dict[int, list[Step]]:
 def equal_in_words(result: Result) -> str:
     """Whether equal FLOPs are equal seconds: the time of a FLOP in sparse steps over dense; Markdown."""
     times = [
-        step.seconds["ours"] / dense.seconds["ours"] * dense.flops_per_token / step.flops_per_token
+        step.time() / dense.time() * dense.flops_per_token / step.flops_per_token
         for dense, *sparse in by_width(result).values()
         for step in sparse
     ]
@@ -60,7 +60,7 @@ def step_figures(result: Result) -> page.Html:
     """Time and FLOPs of a step against the number of experts, a panel a width."""
     groups = by_width(result)
     slowest = max(
-        step.seconds["transformers"] / steps[0].seconds["ours"] for steps in groups.values() for step in steps
+        step.time("transformers") / steps[0].time() for steps in groups.values() for step in steps
     )
     panels = []
     for width, steps in groups.items():
@@ -69,10 +69,8 @@ def step_figures(result: Result) -> page.Html:
             [step.experts for step in steps],
             [step.flops_per_token / dense.flops_per_token for step in steps],
             {
-                "time, ours": [step.seconds["ours"] / dense.seconds["ours"] for step in steps],
-                "time, transformers": [
-                    step.seconds["transformers"] / dense.seconds["ours"] for step in steps
-                ],
+                "time, ours": [step.time() / dense.time() for step in steps],
+                "time, transformers": [step.time("transformers") / dense.time() for step in steps],
             },
             f"width {width}", 1.08 * slowest,
         )  # fmt: skip
@@ -92,8 +90,8 @@ def steps_in_words(result: Result) -> str:
     lines = []
     for width, (dense, *_, most) in by_width(result).items():
         flops = more(most.flops_per_token / dense.flops_per_token)
-        time = more(most.seconds["ours"] / dense.seconds["ours"])
-        peer = more(most.seconds["transformers"] / dense.seconds["transformers"])
+        time = more(most.time() / dense.time())
+        peer = more(most.time("transformers") / dense.time("transformers"))
         lines.append(
             f"- **Width {width}:** {most.experts} experts instead of a dense feed-forward take {flops} FLOPs "
             f"and {time} time. For transformers, against its own dense model, it is {peer} time."

@@ -99,11 +99,11 @@ def slowdown_in_words() -> str:
 
 
 def beside_the_runs(result: Result) -> str:
-    """Why a machine's steps and the runs of the table differ, and by how much; Markdown."""
+    """What a FLOP takes in a machine's sparsest steps and in such runs, and how they differ; Markdown."""
     _, commits, batch = _made_with()
     width = min(step.width for step in result.steps)
     sparse = max((s for s in result.steps if s.width == width), key=lambda step: step.sparsity)
-    times = timed_slowdown(result)(np.array([sparse.sparsity]))[0]
+    times, own = (found(np.array([sparse.sparsity]))[0] for found in (timed_slowdown(result), run_slowdown()))
     now, then = (tokens * sparse.active / sparse.experts for tokens in (sparse.tokens, batch))
     code = (
         "The code is the same."
@@ -112,8 +112,10 @@ def beside_the_runs(result: Result) -> str:
     )
     return (
         f"{code} The steps of `make bench` (width {width}, S = {sparsity_text(sparse.sparsity)}) take "
-        f"{more(times)} time a FLOP than dense ones. They hold {sparse.tokens / batch:.0f} times the tokens, "
-        f"so that an expert gets {now:.0f} of them instead of {then:.0f}."
+        f"{more(times)} time a FLOP than dense ones, the runs of that sparsity {more(own)}. The steps hold "
+        f"{sparse.tokens / batch:.0f} times the tokens, so that an expert gets {now:.0f} of them instead of "
+        f"{then:.0f}."
+        + ("" if more(times) == more(own) else " What sparsity costs in seconds is no constant of a model.")
     )
 
 
@@ -148,8 +150,8 @@ def timed_slowdown(result: Result) -> Slowdown:
     """The same as a machine's steps of the smallest width took, which is the nearest to the runs."""
     width = min(step.width for step in result.steps)
     steps = sorted((step for step in result.steps if step.width == width), key=lambda step: step.sparsity)
-    seconds = np.array([step.seconds["ours"] / step.flops_per_token for step in steps])
-    return _between(np.array([step.sparsity for step in steps]), seconds / seconds[0])
+    times = np.array([step.time() / step.flops_per_token for step in steps])
+    return _between(np.array([step.sparsity for step in steps]), times / times[0])
 
 
 def _between(sparsity: np.ndarray, times: np.ndarray) -> Slowdown:
