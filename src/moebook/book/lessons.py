@@ -113,16 +113,17 @@ def size_table(models: Sequence[ModelConfig]) -> pandas.DataFrame:
 
 def in_words(dense: Lesson, sparse: Lesson) -> dict[str, str]:
     """What the lesson's prose quotes: both losses, which is lower, how long it took, the router's load."""
-    gap = dense.loss_nats - sparse.loss_nats
-    better = "sparse" if gap > 0 else "dense"
+    better, worse = sorted((dense, sparse), key=lambda lesson: lesson.loss_nats)
+    gap = f"{worse.loss_nats - better.loss_nats:.3f}"
     load = sparse.load_LE * sparse.config.experts
-    if abs(gap) < 0.001:
-        verdict = "They are equal to the last digit shown."
+    if gap == "0.000":
+        verdict = "At this precision they are equal."
     else:
-        verdict = (
-            f"The {better} one is better by {abs(gap):.3f}, on the same bytes, although it was trained on "
-            f"{'fewer' if (better == 'sparse') == (sparse.tokens < dense.tokens) else 'more'} of them."
-        )
+        trained = ""
+        if better.tokens != worse.tokens:
+            fewer = better.tokens < worse.tokens
+            trained = f", {'although it was trained on fewer' if fewer else 'trained on more'} bytes"
+        verdict = f"The {'sparse' if better is sparse else 'dense'} one is better by {gap}{trained}."
     return {
         "lesson_seconds": seconds(dense.wall_seconds + sparse.wall_seconds),
         "lesson_dense": f"{dense.loss_nats:.3f}",

@@ -1,8 +1,7 @@
 """Sphinx extension: the rendered pages load nothing from the network.
 
-- Formulas are typeset by the MathJax that the package sphinx-mathjax-offline carries: one file, SVG
-output, so that
-  no fonts are fetched and `file://` works.
+- Formulas are typeset by the MathJax that the package sphinx-mathjax-offline carries: one file, SVG output,
+  so that no fonts are fetched and `file://` works.
 - The launcher of sphinx-thebe, which names a CDN on every page, is left out: no page starts a kernel.
 """
 

@@ -208,9 +208,7 @@ def gains(table: pandas.DataFrame) -> str:
         parts = []
         for budget in sorted(set(best["compute_flops"])):
             gain, sparsity = profiles.gain_nats(best, budget)
-            parts.append(
-                f"{gain:+.3f} at {flops_text(budget)} FLOPs (S = {sparsity_text(sparsity)})".replace("+", "")
-            )
+            parts.append(f"{gain:.3f} at {flops_text(budget)} FLOPs (S = {sparsity_text(sparsity)})")
         lines.append(f"- {text_title(text)}: " + ", ".join(parts) + ".")
     return (
         "The best dense model's loss minus the best sparse model's, in nats per byte, and the sparsity that "
