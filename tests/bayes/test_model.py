@@ -8,8 +8,9 @@ from scipy import stats
 
 from moebook import bayes, laws
 from moebook.bayes.discrepancy import fitted_basis
-from moebook.bayes.model import build, conditional_weights, data_of
+from moebook.bayes.model import Form, build, data_of
 from moebook.bayes.priors import Priors
+from moebook.bayes.weights import conditional_weights, integrated_density
 
 TAU, SIGMA = 0.03, 0.008
 TOTALS = {"level": 2.4, "data_share": 0.3, "floor_of_rest": 0.5, "alpha": 0.4, "beta": 0.35}
@@ -38,16 +39,19 @@ def residual_of(case):
 
 def test_the_likelihood_is_the_normal_density_with_the_weights_integrated_out(case):
     law, columns, loss_nats, units, basis = case
-    model = build(law, Priors(pairs=8), functions=16)
+    model = build(law, Priors(pairs=8), Form(functions=16))
     with model:
         for name, values in data_of(law, columns, loss_nats, units, basis).items():
             model.set_data(name, values)
         (likelihood,) = model.potentials
     given = {**TOTALS, "discrepancy_scale": TAU, "noise_scale": SIGMA}
     inputs = [model[name] for name in given]
-    density = pytensor.function(inputs, likelihood, on_unused_input="ignore")(*given.values())
+    density = pytensor.function(inputs, likelihood, on_unused_input="ignore", mode="FAST_COMPILE")
     plain = stats.multivariate_normal(cov=covariance(basis(*columns))).logpdf(residual_of(case))
-    assert density == pytest.approx(plain, abs=1e-8)
+    assert density(*given.values()) == pytest.approx(plain, abs=1e-8)
+    tau, sigma = np.full(1, TAU), np.full(1, SIGMA)
+    by_draw = integrated_density(basis(*columns), residual_of(case)[None], tau, sigma)
+    assert by_draw[0] == pytest.approx(plain, abs=1e-8)
 
 
 def test_weights_drawn_afterwards_are_those_of_the_regression(case):
@@ -66,11 +70,11 @@ def test_weights_drawn_afterwards_are_those_of_the_regression(case):
 def test_one_model_compiled_takes_other_rows(case):
     from moebook.bayes.fitting import compiled_model
 
-    law = case[0]
-    model, compiled = compiled_model(law, Priors(pairs=8), 16)
-    again = compiled_model(law, Priors(pairs=8), 16)
+    law, form = case[0], Form(16)
+    model, compiled = compiled_model(law, Priors(pairs=8), form)
+    again = compiled_model(law, Priors(pairs=8), form)
     assert model is again[0] and compiled is again[1]
-    assert compiled_model(law, Priors(pairs=8, noise_median=0.02), 16)[1] is not compiled
+    assert compiled_model(law, Priors(pairs=8, noise_median=0.02), form)[1] is not compiled
 
 
 def test_a_fit_does_not_hang_on_the_fits_before_it(chinchilla_runs):

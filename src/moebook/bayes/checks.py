@@ -51,12 +51,19 @@ def posterior_predictive(
 
 
 def prior_predictive(prior_log: np.ndarray, loss_nats: np.ndarray) -> dict[str, Any]:
-    """Coverage of the data by draws that never saw them; prior_log [draws, rows] with misfit and noise."""
+    """Coverage of the data by draws that never saw them; prior_log [draws, rows] with misfit and noise.
+
+    A law that is a polynomial has prior draws with a loss below zero somewhere, which have no logarithm:
+    `impossible` is their share, and the rest is judged.
+    """
+    possible = np.isfinite(prior_log).all(axis=1)
+    prior_log = prior_log[possible]
     low, high = np.percentile(np.exp(prior_log), [5, 95])
     return {
         "coverage": coverage(np.exp(prior_log), loss_nats),
         "loss_90": [float(low), float(high)],
         "observed_range": [float(loss_nats.min()), float(loss_nats.max())],
+        "impossible": float(np.mean(~possible)),
     }
 
 

@@ -11,7 +11,8 @@ A budget is left out in the same way, all its rows at once. Stacking weights max
 With normal noise the weights of the misfit are integrated out: the rows of a draw are normal with covariance
 sigma^2 I + tau^2 Phi Phi^T, so that p(group | the other rows, draw) is known, and a draw is weighted by one
 over that. Only the law's totals and the scales are left to importance sampling, which is why it can be
-trusted more often, for whole budgets too. With Student-t noise the weights belong to the draw. The basis
+trusted more often, for whole budgets too. With Student-t noise, or noise that changes
+with compute, the weights belong to the draw. The basis
 stays the one that all rows gave.
 """
 
@@ -31,7 +32,7 @@ from scipy import special, stats
 from moebook.bayes.columns import LOSS
 from moebook.bayes.doubts import budgets
 from moebook.bayes.gates import require_passed
-from moebook.bayes.posterior import Posterior, Surface
+from moebook.bayes.posterior import Posterior
 from moebook.errors import InputError
 
 if TYPE_CHECKING:
@@ -216,7 +217,8 @@ def group_density(posterior: Posterior, groups: Sequence[np.ndarray]) -> np.ndar
 
 
 def _normal(posterior: Posterior) -> bool:
-    return "tail" not in posterior.data.posterior
+    """Whether the rows of a draw are normal with one noise, so that the formulas above hold."""
+    return not {"tail", "noise_exponent"} & set(posterior.data.posterior)
 
 
 def _phi(posterior: Posterior) -> np.ndarray:
@@ -233,22 +235,19 @@ def _precision(posterior: Posterior) -> tuple[np.ndarray, np.ndarray, np.ndarray
     phi, noise = _phi(posterior), posterior.draws("noise_scale")[:, None] ** 2
     misfit = posterior.draws("discrepancy_scale")[:, None] ** 2
     square = misfit / (noise + misfit * (phi**2).sum(axis=0))
-    residual = _residual(posterior, misfit=False)
+    residual = posterior.residual(misfit=False)
     whitened = (residual - (square * (residual @ phi)) @ phi.T) / noise
     return whitened, (1 - square @ (phi**2).T) / noise, np.sqrt(square)
 
 
-def _residual(posterior: Posterior, misfit: bool) -> np.ndarray:
-    """Observed minus predicted log loss of the fitted rows [draws, rows]."""
-    rows = posterior.rows
-    surface = Surface(posterior, [rows[name] for name in posterior.law.columns], "posterior", misfit)
-    return np.log(rows[LOSS]) - np.log(surface(slice(None)))
-
-
 def _conditional_density(posterior: Posterior) -> np.ndarray:
-    """log p(log loss of a row | draw, with its weights) [chains, draws, rows]; noise is a Student-t."""
-    scale, tail = posterior.draws("noise_scale")[:, None], posterior.draws("tail")[:, None]
-    density = stats.t.logpdf(_residual(posterior, misfit=True) / scale, 1 / tail) - np.log(scale)
+    """log p(log loss of a row | draw, with its weights) [chains, draws, rows]."""
+    scale = posterior.noise_scale(compute_flops=posterior.compute_flops)
+    standard = posterior.residual(misfit=True) / scale
+    if "tail" in posterior.data.posterior:
+        density = stats.t.logpdf(standard, 1 / posterior.draws("tail")[:, None]) - np.log(scale)
+    else:
+        density = stats.norm.logpdf(standard) - np.log(scale)
     return density.reshape(posterior.chains, -1, density.shape[1])
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from moebook.bayes.columns import LOSS
+from moebook.bayes.effects import Effects, Wanted, take_effects
 from moebook.bayes.quantities import Points, take_points
 from moebook.bayes.reading import read_table
 from moebook.errors import InputError
@@ -28,13 +29,15 @@ class Rows:
     """Checked rows, sorted so that their order in the table does not matter.
 
     columns: {column of the law: [rows]}; loss_nats [rows]; source: what messages call the table;
-    points: the same rows in the same order, with all else that was read.
+    points: the same rows in the same order, with all else that was read; effects: what moves their loss
+    beside the law.
     """
 
     columns: dict[str, np.ndarray]
     loss_nats: np.ndarray
     source: str
     points: Points = field(repr=False)
+    effects: Effects = field(repr=False, default_factory=Effects)
 
     def __len__(self) -> int:
         return len(self.loss_nats)
@@ -46,7 +49,8 @@ class Rows:
     def sha256(self) -> str:
         """Hash of the numbers themselves; the same for every order of the rows."""
         values = {**self.columns, LOSS: self.loss_nats}
-        return sha256_hex(canonical_json({name: [float(x).hex() for x in v] for name, v in values.items()}))
+        numbers = {name: [float(x).hex() for x in v] for name, v in values.items()}
+        return sha256_hex(canonical_json({**numbers, **self.effects.numbers()}))
 
 
 def take_rows(
@@ -55,10 +59,12 @@ def take_rows(
     names: Mapping[str, str] | None = None,
     source: str = "table",
     flops_per_token: str = "",
+    wanted: Wanted | None = None,
 ) -> Rows:
     """The rows that `law` reads from a table, or InputError naming the source, row, field and value.
 
-    Arguments: those of `take_points`. Rows are numbered from 1 below the header.
+    wanted: groups, covariates and noise; other arguments: those of `take_points`. Rows are numbered from 1
+    below the header.
     """
     points = take_points(table, law, names, source, flops_per_token, losses=True)
     if len(points) <= len(law.coefficients):
@@ -75,7 +81,8 @@ def take_rows(
             )
     order = np.lexsort([points.loss_nats, *(points.columns[name] for name in reversed(law.columns))])
     points = points.take(order)
-    return Rows(points.columns, points.loss_nats, source, points)
+    effects = take_effects(table, wanted or Wanted(), points.compute_flops, order, source)
+    return Rows(points.columns, points.loss_nats, source, points, effects)
 
 
 __all__ = ["LOSS", "Rows", "read_table", "take_rows"]

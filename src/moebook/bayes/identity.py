@@ -15,7 +15,7 @@ from moebook.laws import Law
 LOCK = "requirements.lock"
 # What decides the numbers where there is no lock.
 DECIDING = ("arviz", "numba", "numpy", "nutpie", "pymc", "pytensor", "scipy")
-_MODEL_FILES = ("discrepancy.py", "model.py", "totals.py")
+_MODEL_FILES = ("discrepancy.py", "effects.py", "model.py", "totals.py", "weights.py")
 
 
 def ingredients(data_sha256: str, law: Law, priors: Any, sampler: Any, seed: int) -> dict[str, Any]:

@@ -1,11 +1,16 @@
-"""The probability model: a law in totals and shares, smooth misfit, noise on log loss.
+"""The probability model: a law in totals and shares, misfit that grows away from the rows, noise on log loss.
 
-    log L_i = log f(N_i/N0, D_i/D0, (1-S_i)/U0; totals) + tau phi(z_i) w + noise_i
+    log L_i = log f(N_i/N0, D_i/D0, (1-S_i)/U0; totals) + shift_i + tau phi(z_i) w + noise_i
     w ~ Normal(0, I)
 
-f is the law; N0, D0 and U0 are geometric means over the fitted rows; phi is the basis of `discrepancy`,
-rotated so that its functions are orthogonal over the rows. Noise is Normal(0, sigma), and then the weights w
-are integrated out; or, robust to outliers, StudentT(1 / tail, 0, sigma), and then they are sampled.
+f is the law; N0, D0 and U0 are geometric means over the fitted rows (a law that is no sum of powers takes the
+plain columns and has these means in its totals); phi is the basis of `discrepancy`, rotated so that its
+functions are orthogonal over the rows. shift_i, where a table is pooled or carries covariates, is
+offset[group_i] + sum_c (linear_c x_ic + square_c x_ic^2), with offsets that sum to zero and a common scale.
+
+Noise is Normal(0, sigma), and then the weights w are integrated out; or, robust to outliers,
+StudentT(1 / tail, 0, sigma), and then they are sampled. Replicates of a cell share phi, so that only noise
+tells them apart: where there are any, they decide sigma.
 
 With normal noise and s_j = |phi_j|^2 the covariance of the rows is sigma^2 I + tau^2 Phi Phi^T. Since Phi has
 orthogonal columns, its determinant and its inverse need no factorisation: r the residuals of the law,
@@ -13,7 +18,11 @@ orthogonal columns, its determinant and its inverse need no factorisation: r the
     -2 log p = n log(2 pi sigma^2) + sum_j log(1 + tau^2 s_j / sigma^2)
                + (|r|^2 - sum_j (phi_j r)^2 tau^2 / (sigma^2 + tau^2 s_j)) / sigma^2,
 
-and w_j given all else is normal, one j at a time (`conditional_weights`).
+and w_j given all else is normal, one j at a time (`weights.conditional_weights`).
+
+Noise may change with compute, Normal(0, sigma v_i), v_i = (C_i / C0)^-h: h is one of a few values, each with
+the rows divided by v and a rotation of its own, and the likelihood is the mean over them: h is integrated
+out as well, and drawn afterwards.
 
 The rows are data of the model, so that it is compiled once for a law and used for many tables.
 """
@@ -21,6 +30,7 @@ The rows are data of the model, so that it is compiled once for a law and used f
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pymc as pm
@@ -31,43 +41,129 @@ from moebook.bayes.priors import Priors
 from moebook.bayes.totals import totals_of
 from moebook.laws import Law
 
-LOSS, BASIS, SQUARES, LEVEL = "log_loss", "basis", "squares", "log_level"
+LOSS, LEVEL, GROUP, COVARIATES = "log_loss", "log_level", "group_of_row", "covariates"
+#: Sampled arrays: what they run over.
+DIMS = {
+    "group_offset": ("group",),
+    "covariate_linear": ("covariate",),
+    "covariate_square": ("covariate",),
+}
 
 
-def build(law: Law, priors: Priors, functions: int) -> pm.Model:
-    """The PyMC model of a law whose misfit has so many basis functions; its rows are set by `data_of`."""
-    columns = [f"column_{name}" for name in law.columns]
-    with pm.Model(coords={"function": np.arange(functions)}) as model:
-        quantities = [pm.Data(name, np.full(2, 0.5)) for name in columns]
+@dataclass(frozen=True)
+class Form:
+    """What a model's graph depends on beside law and priors: its numbers of basis functions, of groups of
+    rows, of covariates, and of values that the noise's exponent may take."""
+
+    functions: int
+    groups: int = 0
+    covariates: int = 0
+    exponents: int = 1
+
+
+def sampled_names(law: Law, priors: Priors, form: Form) -> tuple[str, ...]:
+    """Names of what is sampled and kept, the misfit's weights apart: totals, scales, and `DIMS` as needed."""
+    return (
+        *law.totals,
+        "discrepancy_scale",
+        "noise_scale",
+        *(["tail"] if priors.robust else []),
+        *(["group_scale", "group_offset"] if form.groups else []),
+        *(["covariate_linear", "covariate_square"] if form.covariates else []),
+    )
+
+
+def build(law: Law, priors: Priors, form: Form) -> pm.Model:
+    """The PyMC model of a law; its rows are set by `data_of`."""
+    with pm.Model(coords={"function": np.arange(form.functions)}) as model:
+        quantities = [pm.Data(f"column_{name}", np.full(2, 0.5)) for name in law.columns]
         observed, log_level = pm.Data(LOSS, np.zeros(2)), pm.Data(LEVEL, 0.0)
-        phi, squares = pm.Data(BASIS, np.ones((2, functions))), pm.Data(SQUARES, np.ones(functions))
+        units = {name: pm.Data(f"unit_{name}", 0.5) for name in _unit_names(law)}
         totals = totals_of(law, log_level, priors)
-        residual = observed - pt.log(law(law.from_totals(totals), *quantities))
+        curve = law(law.at(units).from_totals(totals), *quantities)
+        residual = observed - pt.log(curve) - _shift(form, priors)
         tau = pm.LogNormal("discrepancy_scale", np.log(priors.discrepancy_median), priors.discrepancy_spread)
         sigma = pm.LogNormal("noise_scale", np.log(priors.noise_median), priors.noise_spread)
         if priors.robust:
+            phi, squares, _ = _rows_of(form, 0)
             tail = pm.Uniform("tail", 0.0, priors.tail_limit)
             misfit = tau * pt.dot(phi, _sampled_weights(phi, squares, residual, tau, sigma, tail))
             noise = pm.StudentT.dist(nu=1 / tail, mu=0.0, sigma=sigma)
             pm.Potential("likelihood", pt.sum(pm.logp(noise, residual - misfit)))
         else:
-            pm.Potential("likelihood", _integrated(phi, squares, residual, tau, sigma))
+            each = []
+            for number in range(form.exponents):
+                phi, squares, scale = _rows_of(form, number)
+                density = _integrated(phi, squares, residual / scale, tau, sigma)
+                each.append(density - pt.sum(pt.log(scale)))
+            mean = each[0] if len(each) == 1 else pt.logsumexp(pt.stack(each)) - np.log(len(each))
+            pm.Potential("likelihood", mean)
     return model
 
 
+def _unit_names(law: Law) -> list[str]:
+    """The quantities whose units the law takes with its totals."""
+    if not law.by_units:
+        return []
+    return ["used" if name == "sparsity" else name for name in law.columns]
+
+
+def _shift(form: Form, priors: Priors) -> pt.TensorVariable | float:
+    """What groups and covariates add to log loss [rows]."""
+    shift: pt.TensorVariable | float = 0.0
+    if form.groups:
+        row = pm.Data(GROUP, np.zeros(2, dtype=int))
+        scale = pm.LogNormal("group_scale", np.log(priors.group_median), priors.group_spread)
+        # Offsets that sum to zero leave the level to the level: else the two are a ridge.
+        shift += pm.ZeroSumNormal("group_offset", sigma=scale, shape=form.groups)[row]
+    if form.covariates:
+        x = pm.Data(COVARIATES, np.zeros((2, form.covariates)))
+        for name, values in (("covariate_linear", x), ("covariate_square", x**2)):
+            shift += pt.dot(values, pm.Normal(name, 0.0, priors.covariate_spread, shape=form.covariates))
+    return shift
+
+
+def _rows_of(form: Form, number: int) -> tuple[pt.TensorVariable, ...]:
+    """(phi [rows, functions], its squared lengths [functions], v [rows]) at one exponent of the noise."""
+    return (
+        pm.Data(f"basis_{number}", np.ones((2, form.functions))),
+        pm.Data(f"squares_{number}", np.ones(form.functions)),
+        pm.Data(f"noise_of_row_{number}", np.ones(2)),
+    )
+
+
 def data_of(
-    law: Law, columns: list[np.ndarray], loss_nats: np.ndarray, units: Mapping[str, float], basis: Basis
+    law: Law,
+    columns: list[np.ndarray],
+    loss_nats: np.ndarray,
+    units: Mapping[str, float],
+    basis: Basis,
+    *,
+    group: np.ndarray | None = None,
+    covariates: np.ndarray | None = None,
+    scaled: list[tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> dict[str, np.ndarray]:
-    """The rows as the model's data: columns [rows] in the law's order, loss_nats [rows]."""
-    phi, log_loss = basis(*columns), np.log(loss_nats)
+    """The rows as the model's data: columns [rows] in the law's order, loss_nats [rows].
+
+    group: which of the groups each row is in [rows]; covariates [rows, covariates]; scaled: for each exponent
+    of the noise (phi / v rotated [rows, functions], v [rows]); without it the noise is one everywhere.
+    """
+    log_loss = np.log(loss_nats)
     quantities = law.in_units(units, *columns)
-    return {
+    data = {
         **{f"column_{name}": values for name, values in zip(law.columns, quantities, strict=True)},
+        **{f"unit_{name}": np.asarray(units[name]) for name in _unit_names(law)},
         LOSS: log_loss,
         LEVEL: np.asarray(log_loss.mean()),
-        BASIS: phi,
-        SQUARES: (phi**2).sum(axis=0),
     }
+    if group is not None:
+        data[GROUP] = group
+    if covariates is not None:
+        data[COVARIATES] = covariates
+    for number, (phi, scale) in enumerate(scaled or [(basis(*columns), np.ones(len(log_loss)))]):
+        data[f"basis_{number}"], data[f"noise_of_row_{number}"] = phi, scale
+        data[f"squares_{number}"] = (phi**2).sum(axis=0)
+    return data
 
 
 def _integrated(
@@ -84,20 +180,6 @@ def _integrated(
     rows = residual.shape[0]
     determinant = rows * pt.log(2 * np.pi * noise) + pt.sum(pt.log1p(misfit * squares / noise))
     return -(square / noise + determinant) / 2
-
-
-def conditional_weights(
-    phi: np.ndarray, residual: np.ndarray, tau: np.ndarray, sigma: np.ndarray, seed: int
-) -> np.ndarray:
-    """Weights [draws, functions] given the rest of each draw, with normal noise.
-
-    phi [rows, functions], residual of the law [draws, rows], tau and sigma [draws].
-    """
-    squares = (phi**2).sum(axis=0)
-    noise, misfit = sigma[:, None] ** 2, tau[:, None] ** 2
-    variance = noise / (noise + misfit * squares)
-    mean = tau[:, None] * (residual @ phi) / (noise + misfit * squares)
-    return mean + np.sqrt(variance) * np.random.default_rng([seed, 3]).standard_normal(mean.shape)
 
 
 def _sampled_weights(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +28,9 @@ class Posterior:
 
     data: InferenceData with the groups
         `posterior`  [chain, draw]: totals of the law, discrepancy_scale, noise_scale, tail (where the noise
-                     is a Student-t), and discrepancy_weights [chain, draw, function]
+                     is a Student-t), discrepancy_weights [chain, draw, function]; with groups group_scale
+                     and group_offset [.., group], with covariates covariate_linear and covariate_square
+                     [.., covariate], with noise that changes with compute noise_exponent
         `prior`      the same scalars drawn from the prior [chain, draw]
         `constant_data`  the basis of the misfit, the units of the law's quantities
         `observed_data`  the fitted rows: the law's columns and loss_nats [row]
@@ -88,6 +91,7 @@ class Posterior:
         return Basis(
             self.law.columns,
             *(stored[name].values.astype(float) for name in ("centre", "scale", "frequencies", "rotation")),
+            growth=float(stored["growth"]) if "growth" in stored else 0.0,
         )
 
     def draws(self, name: str, group: str = "posterior") -> np.ndarray:
@@ -101,46 +105,87 @@ class Posterior:
 
     def coefficients(self, group: str = "posterior") -> dict[str, np.ndarray]:
         """The law's raw coefficients {name: [draws]}, for params and tokens in plain counts."""
-        return self.law.rescale(self.law.from_totals(self.totals(group)), self.units)
+        return self.law.plain_coefficients(self.totals(group), self.units)
 
     def predict(
         self,
-        params: Any,
-        tokens: Any,
+        params: Any = None,
+        tokens: Any = None,
         sparsity: Any = None,
         discrepancy: bool = True,
         noise: bool = False,
         seed: int = 0,
+        **columns: Any,
     ) -> np.ndarray:
-        """Loss in nats [draws, points] at params, tokens (counts) and sparsity in [0, 1), [points] or one.
+        """Loss in nats [draws, points] at the law's columns, [points] or one each.
 
+        params, tokens are counts, sparsity lies in [0, 1); other columns by their names, as in experts=64.
+        A column that the law does not read is ignored.
         discrepancy: with the law's misfit, which is part of what is believed about the loss;
         noise: with the noise of one new run, drawn with `seed`.
-        sparsity is needed where the law reads it, and ignored elsewhere.
         """
-        points = self.surface(params, tokens, sparsity, discrepancy=discrepancy)(slice(None))
+        points = self.surface(params, tokens, sparsity, discrepancy=discrepancy, **columns)(slice(None))
         points = points.reshape(len(points), -1)
         return points * np.exp(self.noise(points.shape[1], seed=seed)) if noise else points
 
     def surface(
         self,
-        params: Any,
-        tokens: Any,
+        params: Any = None,
+        tokens: Any = None,
         sparsity: Any = None,
         group: str = "posterior",
         discrepancy: bool = True,
+        **columns: Any,
     ) -> Surface:
-        """The loss at points of any shape, for a few draws at a time; arguments broadcast together."""
-        given = {"params": params, "tokens": tokens, "sparsity": sparsity}
-        columns = {name: _checked(name, given[name], self.law) for name in self.law.columns}
-        return Surface(self, list(np.broadcast_arrays(*columns.values())), group, discrepancy)
+        """The loss at points of any shape, for a few draws at a time; columns as in `predict`, broadcast."""
+        given = {"params": params, "tokens": tokens, "sparsity": sparsity, **columns}
+        checked = {name: _checked(name, given.get(name), self.law) for name in self.law.columns}
+        return Surface(self, list(np.broadcast_arrays(*checked.values())), group, discrepancy)
 
-    def noise(self, points: int, group: str = "posterior", seed: int = 0) -> np.ndarray:
-        """Noise of log loss [draws, points] of one new run a point."""
-        scale, generator = self.draws("noise_scale", group)[:, None], np.random.default_rng([seed, 1])
+    def shift_of_rows(self, group: str = "posterior") -> np.ndarray:
+        """What groups and covariates add to the log loss of the fitted rows [draws, rows]; [1, 1] of 0
+        where there are none."""
+        stored, shift = self.data.constant_data, np.zeros((1, 1))
+        if "group_of_row" in stored:
+            shift = shift + self.draws("group_offset", group)[:, stored["group_of_row"].values]
+        if "covariate_of_row" in stored:
+            x = stored["covariate_of_row"].values
+            for name, values in (("covariate_linear", x), ("covariate_square", x**2)):
+                shift = shift + self.draws(name, group) @ values.T
+        return shift
+
+    def shift_of_groups(self, names: Sequence[str | None], seed: int = 0) -> np.ndarray:
+        """What being of a group adds to log loss [draws, points]; names: the group of each point, or None
+        for one that was not fitted, the same new group for all such points."""
+        if "group_offset" not in self.data.posterior:
+            return np.zeros((1, len(names)))
+        known = [str(name) for name in self.data.constant_data["group"].values]
+        offsets, scale = self.draws("group_offset"), self.draws("group_scale")
+        new = scale * np.random.default_rng([seed, 5]).standard_normal(len(scale))
+        return np.stack([offsets[:, known.index(n)] if n in known else new for n in names], axis=1)
+
+    def residual(self, misfit: bool) -> np.ndarray:
+        """Observed minus predicted log loss of the fitted rows [draws, rows]; misfit: predicted with it."""
+        surface = Surface(self, [self.rows[name] for name in self.law.columns], "posterior", misfit)
+        return np.log(self.rows["loss_nats"]) - np.log(surface(slice(None))) - self.shift_of_rows()
+
+    def noise(
+        self, points: int, group: str = "posterior", seed: int = 0, compute_flops: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Noise of log loss [draws, points] of one new run a point, at compute_flops [points] where it
+        changes with them (where they are not given: at the centre of the rows)."""
+        scale, generator = self.noise_scale(group, compute_flops), np.random.default_rng([seed, 1])
         if "tail" not in self.data[group]:
             return scale * generator.standard_normal((len(scale), points))
         return scale * generator.standard_t(1 / self.draws("tail", group)[:, None], (len(scale), points))
+
+    def noise_scale(self, group: str = "posterior", compute_flops: np.ndarray | None = None) -> np.ndarray:
+        """Scale of the noise [draws, 1], or [draws, points] where it changes with compute_flops [points]."""
+        scale = self.draws("noise_scale", group)[:, None]
+        if compute_flops is None or self.compute_flops is None or "noise_exponent" not in self.data[group]:
+            return scale
+        logs = np.log(compute_flops) - np.log(self.compute_flops).mean()
+        return scale * np.exp(-self.draws("noise_exponent", group)[:, None] * logs)
 
     def weights(self, group: str = "posterior") -> np.ndarray:
         """Weights of the misfit's basis [draws, functions], on log loss."""
@@ -215,7 +260,7 @@ class Surface:
     def __init__(
         self, posterior: Posterior, columns: list[np.ndarray], group: str, discrepancy: bool
     ) -> None:
-        self._law = posterior.law
+        self._law = posterior.law.at(posterior.units)
         self._shape = columns[0].shape or (1,)
         self._columns = self._law.in_units(posterior.units, *(column.ravel() for column in columns))
         self._totals = posterior.totals(group)

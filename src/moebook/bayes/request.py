@@ -13,6 +13,7 @@ import pandas as pd
 from moebook import laws
 from moebook.bayes.data import Rows, take_rows
 from moebook.bayes.doubts import Doubt, doubts
+from moebook.bayes.effects import Wanted
 from moebook.bayes.identity import identity, ingredients
 from moebook.bayes.priors import Priors
 from moebook.bayes.reading import finished, read_table
@@ -84,11 +85,10 @@ def request(
     sampler: Sampler | None = None,
     source: str = "table",
     flops_per_token: str = "",
+    wanted: Wanted | None = None,
 ) -> Request:
     """Check a fit's arguments (those of `moebook.bayes.fit`); InputError says what cannot be used."""
     law = laws.get(law) if isinstance(law, str) else law
-    if law.name not in laws.SAMPLED:
-        raise InputError(f"law: {law.name}: cannot be sampled yet; there are {', '.join(laws.SAMPLED)}")
     priors, sampler = priors or Priors(), sampler or Sampler()
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise InputError(f"seed: {seed!r}: must be a whole number of at least 0")
@@ -98,6 +98,8 @@ def request(
     table, excluded = finished(table)
     if table.empty:
         raise InputError(f"{source}: status: no run is finished")
-    rows = take_rows(table, law, columns, source, flops_per_token)
+    if priors.robust and wanted is not None and wanted.noise_by_compute:
+        raise InputError("noise: either heavy tails or noise that changes with compute, not both")
+    rows = take_rows(table, law, columns, source, flops_per_token, wanted)
     parts = ingredients(rows.sha256(), law, priors, sampler, int(seed))
     return Request(rows, law, priors, sampler, int(seed), parts, tuple(doubts(rows, law)), excluded)

@@ -1,8 +1,9 @@
 """The identified parameters of each law as random variables, in coordinates that sample well.
 
-The priors are those of `Priors`, exactly; only the coordinates differ. The data fix the elasticities of the
-loss (how fast it falls with N, with D and with 1 - S at the centre), so these are what the sampler moves:
-a variable x with prior p(x), x = u / g, is sampled as u with the prior that g > 0 and p give it.
+A law that states its priors is sampled on the coordinates on which they are normal. Eq. 6 and Chinchilla have
+the priors of `Priors`, exactly; only the coordinates differ: the data fix the elasticities of the loss (how
+fast it falls with N, with D and with 1 - S at the centre), so these are what the sampler moves: a variable x
+with prior p(x), x = u / g, is sampled as u with the prior that g > 0 and p give it.
 """
 
 from __future__ import annotations
@@ -13,18 +14,32 @@ import pytensor.tensor as pt
 
 from moebook.bayes.priors import Priors
 from moebook.errors import InputError
-from moebook.laws import Law
+from moebook.laws import Law, Prior
 
 Totals = dict[str, pt.TensorVariable]
 
 
 def totals_of(law: Law, log_level: pt.TensorVariable | float, priors: Priors) -> Totals:
     """The law's totals inside the current model; log_level, the rows' mean log loss, centres the level."""
-    if law.name not in _BUILDERS:
-        raise InputError(f"law: {law.name}: has no priors yet; there are {', '.join(sorted(_BUILDERS))}")
-    level = pm.LogNormal("level", log_level, priors.level_spread)
-    totals = {"level": level, **_BUILDERS[law.name](priors)}
+    if law.name in _BUILDERS:
+        level = pm.LogNormal("level", log_level, priors.level_spread)
+        totals = {"level": level, **_BUILDERS[law.name](priors)}
+    elif law.priors:
+        shifts = {"level": log_level}
+        totals = {name: _stated(name, prior, shifts.get(name, 0.0)) for name, prior in law.priors.items()}
+    else:
+        raise InputError(f"law: {law.name}: states no priors for its totals")
     return {name: totals[name] for name in law.totals}
+
+
+def _stated(name: str, prior: Prior, shift: pt.TensorVariable | float) -> pt.TensorVariable:
+    """A total with the prior that its law states; `shift` moves the median on the normal coordinate."""
+    at = float(prior.free(prior.median)) + shift
+    if prior.family == "normal":
+        return pm.Normal(name, at, prior.spread)
+    if prior.family == "lognormal":
+        return pm.LogNormal(name, at, prior.spread)
+    return pm.Deterministic(name, pm.math.sigmoid(pm.Normal(f"{name}_odds", at, prior.spread)))
 
 
 def _share(

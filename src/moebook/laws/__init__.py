@@ -19,11 +19,6 @@ _LAWS = (
 REGISTRY: dict[str, Law] = {law.name: law for law in _LAWS}
 
 
-# The laws that `moebook fit` samples: those whose totals `bayes.totals` turns into random variables. The
-# others evaluate, and are fitted by `bayes.point`; their priors wait in their files.
-SAMPLED = (ABNAR.name, CHINCHILLA.name)
-
-
 def names() -> tuple[str, ...]:
     """The names of the laws, sorted."""
     return tuple(sorted(REGISTRY))
@@ -36,4 +31,4 @@ def get(name: str) -> Law:
     return REGISTRY[name]
 
 
-__all__ = ["REGISTRY", "SAMPLED", "Law", "Prior", "get", "names"]
+__all__ = ["REGISTRY", "Law", "Prior", "get", "names"]
