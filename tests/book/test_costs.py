@@ -12,6 +12,7 @@ from moebook.book import benchmarks
 from moebook.book.benchmarks import FeedForward, Gpu, GpuStep, Result, Step
 from moebook.book.contents import bars, costs, gpu_costs, paper_costs, run_costs
 from moebook.book.say import listed, more
+from moebook.figures import accounting
 from moebook.runs.store import Store
 
 ROW = FeedForward(
@@ -233,6 +234,13 @@ def test_the_terms_sum_to_what_a_token_costs():
     for sparsity in paper_costs.SPARSITIES:
         terms = counts(Family().config(paper_costs.WIDTH, sparsity)).flop_terms
         assert sum(terms[name] for name in paper_costs.COUNTED) == sum(terms.values()), "a term is not shown"
+
+
+def test_the_wider_the_model_the_closer_the_other_counts():
+    widths = np.geomspace(*paper_costs.CONVENTION_WIDTHS, 30)
+    for sparsity in (*paper_costs.SPARSITIES, paper_costs.TOP):
+        for name, ratio in accounting.convention_ratios(Family(), widths, sparsity).items():
+            assert (np.diff(np.abs(np.log(ratio))) <= 1e-12).all(), name
 
 
 def test_the_stored_results_are_sound():

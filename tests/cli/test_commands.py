@@ -101,9 +101,11 @@ def test_a_finished_run_or_a_strangers_file_is_not_overwritten(folder, tmp_path)
     other = moebook(*words, "--tokens", "10240", cwd=tmp_path)
     assert other.returncode == 2 and "holds another run" in other.stderr
     assert (tmp_path / "out" / "record.json").read_bytes() == before
-    (tmp_path / "out" / "record.json").write_text("mine")
-    assert moebook(*words, "--tokens", "5120", cwd=tmp_path).returncode == 2
-    assert (tmp_path / "out" / "record.json").read_text() == "mine"
+    for content in (b"mine", b"\xff\xfe mine"):
+        (tmp_path / "out" / "record.json").write_bytes(content)
+        again = moebook(*words, "--tokens", "5120", cwd=tmp_path)
+        assert again.returncode == 2 and again.stderr.startswith("error: out/record.json: ")
+        assert (tmp_path / "out" / "record.json").read_bytes() == content
 
 
 @pytest.mark.parametrize("words", [

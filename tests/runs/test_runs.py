@@ -228,6 +228,13 @@ def test_the_commands_list_show_export_and_check(tmp_path, command):
         assert list(read(tmp_path / name)["key"]) == list(load_table(tmp_path)["key"])
     refused = command("table", "--runs", tmp_path, "--out", tmp_path / "t.xlsx")
     assert isinstance(refused.exception, InputError) and not (tmp_path / "t.xlsx").exists()
+    text = done.text
+    assert len(json.loads(command("list", "--runs", tmp_path, "--text", text, "--json").output)) == 2
+    for option, name in (("--text", text), ("--study", done.study)):
+        unknown = command("table", "--runs", tmp_path, option, f"{name}x", "--out", tmp_path / "u.csv")
+        assert isinstance(unknown.exception, InputError) and not (tmp_path / "u.csv").exists()
+        assert f"{option}: '{name}x': no such run" in str(unknown.exception)
+        assert f"there are {name}" in str(unknown.exception)
 
     assert command("check", "--runs", tmp_path).exit_code == 0
     store.path(done).write_text("{")

@@ -160,7 +160,7 @@ def export_table(
 
 
 def _rows(runs: Path, text: str, study: str, status: str) -> list[dict]:
-    """Rows of the table that meet the filters; a filter that nothing could meet is an error."""
+    """Rows of the table that meet the filters; a text or study that no run has is an error."""
     from moebook.errors import InputError
     from moebook.runs import STATUSES, Store, rows
 
@@ -169,5 +169,12 @@ def _rows(runs: Path, text: str, study: str, status: str) -> list[dict]:
     store = Store(runs)
     if not store.records.is_dir():
         raise InputError(f"{store.records}: no such folder")
+    found = rows(store.load())
+    for name, value in (("text", text), ("study", study)):
+        there = sorted({row[name] for row in found} - {""})
+        if value and value not in there:
+            raise InputError(
+                f"--{name}: {value!r}: no such run in {store.records}; there are {', '.join(there) or 'none'}"
+            )
     wanted = {"text": text, "study": study, "status": status}
-    return [row for row in rows(store.load()) if all(not v or row[name] == v for name, v in wanted.items())]
+    return [row for row in found if all(not v or row[name] == v for name, v in wanted.items())]

@@ -89,7 +89,7 @@ def train(
     text = load_text(spec, folder=folder)
     (config,) = run_configs(model, recipe, text, seed, [tokens])
     stored = out / "record.json"
-    if stored.exists() and Record.from_json(stored.read_text(), str(stored)).key != config.key:
+    if stored.exists() and Record.from_json(stored.read_bytes(), str(stored)).key != config.key:
         raise InputError(f"{stored}: holds another run than {config.key}: choose another --out")
 
     def keep(trained) -> None:
