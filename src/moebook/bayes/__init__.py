@@ -15,6 +15,7 @@ from typing import Any
 
 import moebook.bayes._environment  # noqa: F401  first: it must precede PyTensor
 from moebook.bayes.comparison import Comparison, compare
+from moebook.bayes.effects import Wanted
 from moebook.bayes.gates import FailedPosterior, Gate, require_passed
 from moebook.bayes.posterior import Posterior, read_summary
 from moebook.bayes.prediction import Forecast, forecast
@@ -38,6 +39,7 @@ __all__ = [
     "Priors",
     "Request",
     "Sampler",
+    "Wanted",
     "compare",
     "fit",
     "forecast",

@@ -48,6 +48,19 @@ def fit(
     robust: Annotated[
         bool, typer.Option("--robust", help="Noise with heavy tails, for tables with odd runs; slower.")
     ] = False,
+    group: Annotated[
+        str, typer.Option(help="Column whose values share an offset of the loss: recipe, corpus, source.")
+    ] = "",
+    covariate: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column x that moves log loss by a x + b x^2; answers are for x = 0. Again for more. "
+            "For a learning rate: log2 of its ratio to the one you would choose."
+        ),
+    ] = None,
+    noise_by_compute: Annotated[
+        bool, typer.Option("--noise-by-compute", help="Let runs of larger budgets have other noise; slower.")
+    ] = False,
     force: Annotated[bool, typer.Option(help="Replace a different posterior in --out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
@@ -78,6 +91,7 @@ def fit(
         "columns": names, "seed": seed, "source": source, "flops_per_token": flops_per_token,
         "sampler": bayes.Sampler(draws=draws, tune=tune),
         "priors": bayes.Priors(tail_limit=0.5 if robust else 0.0),
+        "wanted": bayes.Wanted(group, tuple(covariate or ()), noise_by_compute),
     }  # fmt: skip
     asked = bayes.request(rows, chosen, **settings)
     refuse_other(out, asked.identity, force)
@@ -159,6 +173,9 @@ def show(summary: dict[str, Any], out: Path) -> None:
     check = summary["checks"]["posterior_predictive"]
     left_out = "".join(f", {count} {status} left out" for status, count in summary["excluded"].items())
     covered = f"90 % intervals cover {100 * check['coverage']['90']:.0f} % of them"
+    if by_compute := summary.get("noise_by_compute"):
+        falls, rises = (sum(p for h, p in by_compute.items() if h[0] == sign and float(h)) for sign in "+-")
+        typer.echo(f"noise: falls with compute with probability {falls:.2f}, rises with {rises:.2f}")
     typer.echo(
         f"{summary['rows']} runs{left_out}; {covered}.\n"
         f"{summary['law']}: {summary['status']}; identity {summary['identity']}\n"
