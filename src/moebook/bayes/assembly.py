@@ -22,7 +22,6 @@ from moebook.bayes.request import Request
 from moebook.bayes.weights import conditional_weights, drawn_exponents
 
 SCALES = ("discrepancy_scale", "noise_scale", "tail", "group_scale")
-IDENTIFIED_FROM = 0.5  # a quantity is identified where the data at least halve the prior's spread
 
 
 def assemble(
@@ -192,5 +191,5 @@ def _estimate(name: str, law: laws.Law, draws: np.ndarray, prior: np.ndarray) ->
         "ess_tail": float(az.ess(draws, method="tail")),
         "rhat": float(az.rhat(draws)),
         "contraction": contraction,
-        "identified": contraction >= IDENTIFIED_FROM,
+        "identified": contraction >= checks.IDENTIFIED_FROM,
     }

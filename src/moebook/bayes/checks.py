@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 LEVELS = (50, 90)
+#: A quantity is identified where the data at least halve the prior's spread.
+IDENTIFIED_FROM = 0.5
 
 
 def coverage(predicted: np.ndarray, observed: np.ndarray) -> dict[str, float]:

@@ -29,7 +29,7 @@ MEANING = {
 
 def fit_in_numbers() -> dict[str, str]:
     """What the chapter's prose quotes of all fits, and the rule behind "not identified"."""
-    from moebook.bayes.fitting import IDENTIFIED_FROM
+    from moebook.bayes.checks import IDENTIFIED_FROM
 
     fits = {text: posterior(text) for text in texts()}
     noise = [
