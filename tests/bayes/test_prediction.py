@@ -90,3 +90,51 @@ def test_sparsity_counts_by_the_experts_for_each_active_one(pytestconfig):
     top = stored.rows["sparsity"].max()
     table = pd.DataFrame({"N": [1e5], "D": [1e7], "S": [1 - (1 - top) / 3]})
     assert forecast(stored, table).outside(0) == "sparsity 3 times above in 1/(1 - S)"
+
+
+def both(made, **changes):
+    """Two posteriors of the same runs, the second with a law that is off by `changes`."""
+    runs = made.made_runs()
+    other = made.made_posterior(runs, spread=0.002, draws=300, seed=1, **changes)
+    return {"one": made.made_posterior(runs, spread=0.002, draws=300), "other": other}
+
+
+def test_several_posteriors_are_mixed_by_their_weights(made):
+    models = both(made, E=1.9)
+    table = pd.DataFrame({"params": [1e8], "tokens": [1e10]})
+    alone = {name: forecast(one, table) for name, one in models.items()}
+    for name in models:
+        only = forecast(models, table, weights={"one": 0.0, "other": 0.0, name: 1.0})
+        assert only.run == pytest.approx(alone[name].run)
+    half = forecast(models, table, weights={"one": 0.5, "other": 0.5})
+    assert alone["one"].run[1] < half.run[1] < alone["other"].run[1]
+    assert np.ptp(half.run[[0, 2]]) > 1.5 * np.ptp(alone["one"].run[[0, 2]])
+    assert half.weights == {"one": 0.5, "other": 0.5} and alone["one"].weights == {}
+
+
+def test_weights_are_those_of_stacking_unless_they_are_given(made):
+    models = both(made, E=1.9)
+    found = forecast(models, pd.DataFrame({"params": [1e8], "tokens": [1e10]}))
+    assert found.weights == bayes.compare(models).weights and found.weights["one"] > 0.95
+    for wrong in ({"one": 1.0}, {"one": 0.7, "other": 0.7}):
+        with pytest.raises(InputError, match="weights"):
+            forecast(models, pd.DataFrame({"params": [1e8], "tokens": [1e10]}), weights=wrong)
+
+
+def test_posteriors_of_different_rows_are_not_mixed(made):
+    models = {**both(made), "third": made.made_posterior(made.made_runs(seed=3))}
+    with pytest.raises(InputError, match="were fitted to different rows"):
+        forecast(models, pd.DataFrame({"params": [1e8], "tokens": [1e10]}))
+
+
+def test_laws_with_different_columns_are_mixed(made, pytestconfig):
+    sparse = bayes.Posterior.load(pytestconfig.rootpath / "runs" / "posteriors" / "english")
+    rows = sparse.rows
+    table = pd.DataFrame({name: rows[name] for name in ("params", "tokens")}).assign(loss=rows["loss_nats"])
+    models = {"plain": made.made_posterior(table, E=1.0, A=30.0, B=60.0), "sparse": sparse}
+    asked = pd.DataFrame({"N": [1e5], "D": [1e7], "S": [0.9]})
+    found = forecast(models, asked)
+    assert list(found.points.columns) == ["params", "tokens", "sparsity"]
+    assert set(found.beyond) >= {"params", "tokens", "sparsity"}
+    with pytest.raises(InputError, match="sparsity: no column"):
+        forecast(models, asked.drop(columns="S"))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from moebook.bayes.comparison import compare
 from moebook.bayes.gates import require_passed
-from moebook.bayes.posterior import Posterior, Surface
+from moebook.bayes.mixture import mixture, pooled
+from moebook.bayes.posterior import Posterior
 from moebook.bayes.quantities import Points, take_points
 from moebook.errors import InputError
 
@@ -24,8 +26,9 @@ BEYOND_FROM = 1.001
 class Forecast:
     """Losses at new points [points], in nats.
 
-    level: share of the draws inside an interval; curve [3, points]: low end, median, high end of the mean
+    level: share of the belief inside an interval; curve [3, points]: low end, median, high end of the mean
     curve, the law with its misfit; run [3, points]: the same of a single new run, with its noise;
+    weights: {posterior: share} where several were mixed;
     beyond: {quantity: [points]} how far a point lies outside the fitted runs, as a factor: 1 inside, 3 three
     times above the largest, 1/3 three times below the smallest. Sparsity counts by 1/(1 - S).
     """
@@ -35,6 +38,7 @@ class Forecast:
     curve: np.ndarray
     run: np.ndarray
     beyond: dict[str, np.ndarray]
+    weights: dict[str, float] = field(default_factory=dict)
 
     @property
     def extrapolates(self) -> np.ndarray:
@@ -74,29 +78,72 @@ class Forecast:
 
 
 def forecast(
-    posterior: Posterior,
+    posterior: Posterior | Mapping[str, Posterior],
     table: pd.DataFrame,
     level: float = 0.9,
     names: Mapping[str, str] | None = None,
     source: str = "table",
     flops_per_token: str = "",
     seed: int = 0,
+    weights: Mapping[str, float] | None = None,
 ) -> Forecast:
     """Predict the loss at each row of a table.
 
+    posterior: one, or several of the same rows by name, which are then mixed, so that no single law decides;
+    weights: {name: share in the mixture}, by default those of stacking (`moebook.bayes.compare`).
     names, flops_per_token: those of `moebook.bayes.quantities.take_points`; by default as the posterior's own
-    table was read. seed: decides the noise of the single runs.
-    Raises InputError for a row that cannot be used or an interval that the draws cannot tell, and
-    FailedPosterior for a posterior that failed a gate.
+    table was read. seed: that of `moebook.bayes.mixture.mixture`.
+    Raises InputError for a row that cannot be used, an interval that the draws cannot tell, or posteriors of
+    different rows, and FailedPosterior for a posterior that failed a gate.
     """
-    require_passed(posterior.summary)
-    draws = posterior.chains * posterior.data.posterior.sizes["draw"]
+    several = posterior if isinstance(posterior, Mapping) else {"": posterior}
+    for one in several.values():
+        require_passed(one.summary)
+    draws = min(one.chains * one.data.posterior.sizes["draw"] for one in several.values())
     widest = 1 - 2 * TAIL_DRAWS / draws
     if not 0 < level <= widest:
         raise InputError(
             f"forecast: --interval: {level:g}: must lie between 0 and {widest:.4g}, which {draws} draws "
             "can tell"
         )
+    shares = dict.fromkeys(several, 1.0)
+    if len(several) > 1:
+        shares = dict(compare(several).weights if weights is None else weights)
+    if set(shares) != set(several) or not np.isclose(sum(shares.values()), 1.0):
+        raise InputError(f"forecast: weights: {shares}: must be one for each posterior, and sum to one")
+    asked = {
+        name: _points_for(one, table, names, source, flops_per_token) for name, one in several.items()
+    }
+
+    def mixed(noise: bool) -> np.ndarray:
+        parts = [
+            mixture(one, at.columns, noise=noise, seed=seed, compute_flops=at.compute_flops)
+            for at, one in zip(asked.values(), several.values(), strict=True)
+        ]
+        ends = [(1 - level) / 2, 0.5, (1 + level) / 2]
+        return np.exp(pooled(parts, [shares[name] for name in several]).quantile(ends))
+
+    outside: dict[str, np.ndarray] = {}
+    for name, one in several.items():
+        outside |= beyond(one, asked[name])
+    return Forecast(
+        points=_together(list(asked.values())),
+        level=level,
+        curve=mixed(noise=False),
+        run=mixed(noise=True),
+        beyond=outside,
+        weights=shares if len(several) > 1 else {},
+    )
+
+
+def _points_for(
+    posterior: Posterior,
+    table: pd.DataFrame,
+    names: Mapping[str, str] | None,
+    source: str,
+    flops_per_token: str,
+) -> Points:
+    """What a posterior's law reads from a table, by default as the posterior's own was read."""
     present = {str(column) for column in table.columns}
     read = {column["field"]: column["column"] for column in posterior.summary.get("columns", ())}
     names = {name: column for name, column in read.items() if column in present} | dict(names or {})
@@ -104,20 +151,19 @@ def forecast(
         names.pop(helper, None)
     stored = posterior.summary.get("flops_per_token", "")
     by_column = stored and stored not in ("6N", "6NA") and stored not in present
-    points = take_points(
-        table, posterior.law, names, source, flops_per_token or ("" if by_column else stored)
-    )
-    surface = Surface(posterior, [points.columns[name] for name in posterior.law.columns], "posterior", True)
-    curve = np.log(surface(slice(None)))
-    quantiles = [(1 - level) / 2, 0.5, (1 + level) / 2]
-    noisy = curve + posterior.noise(len(points), seed=seed)
-    return Forecast(
-        points=points,
-        level=level,
-        curve=np.exp(np.quantile(curve, quantiles, axis=0)),
-        run=np.exp(np.quantile(noisy, quantiles, axis=0)),
-        beyond=beyond(posterior, points),
-    )
+    convention = flops_per_token or ("" if by_column else stored)
+    return take_points(table, posterior.law, names, source, convention)
+
+
+def _together(read: list[Points]) -> Points:
+    """The same rows as several laws read them, as one: with the columns of all."""
+    first, *others = read
+    columns, derived = dict(first.columns), list(first.derived)
+    for points in others:
+        columns = {**points.columns, **columns}
+        derived += [line for line in points.derived if line not in derived]
+    compute = next((points.compute_flops for points in read if points.compute_flops is not None), None)
+    return replace(first, columns=columns, compute_flops=compute, derived=tuple(derived))
 
 
 def beyond(posterior: Posterior, points: Points) -> dict[str, np.ndarray]:

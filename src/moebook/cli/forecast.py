@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     import pandas
 
+    from moebook.bayes import Posterior
     from moebook.bayes.prediction import Forecast
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
@@ -24,7 +25,10 @@ def register(app: typer.Typer) -> None:
 
 
 def forecast(
-    posterior: Annotated[Path, typer.Argument(help="Folder that `moebook fit` wrote.")],
+    posteriors: Annotated[
+        list[Path],
+        typer.Argument(metavar="POSTERIOR...", help="Folder that `moebook fit` wrote; several are mixed."),
+    ],
     at: Annotated[
         list[str],
         typer.Option(
@@ -39,7 +43,7 @@ def forecast(
     flops_per_token: Annotated[
         str, typer.Option(help="Where D comes from C: 6N, 6NA or a column; default: as it was fitted.")
     ] = "",
-    seed: Annotated[int, typer.Option(min=0, help="Decides the noise of the single runs.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides which draw is widened how far.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")] = False,
 ) -> None:
     """The loss of runs that were not made: median and interval, and whether they lie outside the fitted runs.
@@ -49,7 +53,10 @@ def forecast(
     Two intervals: of the mean curve (the law with its misfit), and of one new run (with its noise). How far a
     row lies outside is a factor in N, D, C, or 1/(1 - S).
 
-    Exit code 1 where the posterior failed a gate.
+    Several posteriors of the same runs, of different laws, are mixed by stacking weights (moebook compare),
+    so that no single law decides.
+
+    Exit code 1 where a posterior failed a gate.
     """
     from moebook.cli.fit import parse_columns
     from moebook.errors import InputError
@@ -59,23 +66,50 @@ def forecast(
     from moebook import bayes
     from moebook.bayes.prediction import forecast as predict
 
-    stored = bayes.Posterior.load(posterior)
     names = parse_columns(columns)
-    try:
-        found = [
-            predict(stored, table, interval, names, source, flops_per_token, seed)
-            for table, source in map(asked_at, at)
-        ]
-    except bayes.FailedPosterior as error:
-        typer.echo(f"error: {posterior}: {error}", err=True)
-        raise typer.Exit(1) from None
+    stored = load_posteriors(posteriors)
+    weights = bayes.compare(stored).weights if len(stored) > 1 else {}
+    mixed: Any = stored if weights else next(iter(stored.values()))
+    found = [
+        predict(mixed, table, interval, names, source, flops_per_token, seed, weights or None)
+        for table, source in map(asked_at, at)
+    ]
     rows = together(found)
     if out is not None:
         write_rows(rows, out)
+    said = [
+        {"posterior": name, "law": one.law.name, "identity": one.identity, "weight": weights.get(name, 1.0)}
+        for name, one in stored.items()
+    ]
     if as_json:
-        typer.echo(json.dumps({"posterior": stored.identity, "rows": plain(rows)}, allow_nan=False))
+        answer = {"posteriors": said} if weights else {"posterior": said[0]["identity"]}
+        typer.echo(json.dumps({**answer, "rows": plain(rows)}, allow_nan=False))
     else:
-        show(found, stored.identity, out)
+        show(found, said, out)
+
+
+def load_posteriors(folders: list[Path]) -> dict[str, Posterior]:
+    """Stored posteriors by name: the last part of the folder's path where these differ.
+
+    InputError where a folder is given twice or holds none; exit code 1 where a posterior failed a gate.
+    """
+    from moebook import bayes
+    from moebook.errors import InputError
+
+    names = [str(folder) for folder in folders]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"forecast: {twice[0]}: given twice")
+    last = [folder.name for folder in folders]
+    if len(set(last)) == len(last) > 1 and all(last):
+        names = last  # short enough for a table
+    stored = {name: bayes.Posterior.load(folder) for name, folder in zip(names, folders, strict=True)}
+    for name, posterior in stored.items():
+        try:
+            bayes.require_passed(posterior.summary)
+        except bayes.FailedPosterior as error:
+            typer.echo(f"error: {name}: {error}", err=True)
+            raise typer.Exit(1) from None
+    return stored
 
 
 def asked_at(at: str) -> tuple[pandas.DataFrame, str]:
@@ -128,7 +162,7 @@ def write_rows(rows: pandas.DataFrame, out: Path) -> None:
         write_atomic(out, rows.to_csv(index=False))
 
 
-def show(found: list[Forecast], identity: str, out: Path | None) -> None:
+def show(found: list[Forecast], posteriors: list[dict[str, Any]], out: Path | None) -> None:
     """The forecasts for people."""
     from moebook.cli.tables import compact, print_table
 
@@ -154,4 +188,10 @@ def show(found: list[Forecast], identity: str, out: Path | None) -> None:
         typer.echo(f"and {len(outside) - MOST_LINES} more rows; --out and --json say of each how far")
     if outside:
         typer.echo("there the interval rests on what the model believes of misfit, not on runs")
-    typer.echo(f"identity {identity}" + (f"\nwritten to {out}" if out else ""))
+    if len(posteriors) > 1:
+        cells = ([p["posterior"], p["law"], f"{p['weight']:.2f}", p["identity"]] for p in posteriors)
+        print_table(("mixed from", "law", "weight", "identity"), cells, left=2)
+    else:
+        typer.echo(f"identity {posteriors[0]['identity']}")
+    if out:
+        typer.echo(f"written to {out}")
