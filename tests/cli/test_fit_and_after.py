@@ -178,7 +178,8 @@ def test_compare_ranks_and_weighs(two, moebook):
     ("names", "says"),
     [
         (("right", "other"), "were fitted to different rows (28 and 28); only right has row"),
-        (("right", "right"), "given twice"), (("right",), "needs at least two posteriors"),
+        (("right", "right"), "given twice"), (("right", "other/../right"), "given twice"),
+        (("right",), "needs at least two posteriors"),
         (("right", "nowhere"), "nowhere/posterior.nc: no such file"), ((), "compare: Missing argument"),
     ],
 )  # fmt: skip

@@ -113,7 +113,7 @@ def _edit(path, **fields):
 
 def test_check_names_each_damaged_file_and_why_and_load_refuses_it(tmp_path):
     store = Store(tmp_path)
-    paths = [store.path(store.add(record(seed=seed))) for seed in range(8)]
+    paths = [store.path(store.add(record(seed=seed))) for seed in range(9)]
     assert store.check() == []
 
     whole = paths[0].read_text()
@@ -126,6 +126,7 @@ def test_check_names_each_damaged_file_and_why_and_load_refuses_it(tmp_path):
     paths[3].write_text(canonical_json(content | {"sha256": sha256_hex(canonical_json(content))}))
     _edit(paths[4], format=2)
     paths[5].write_bytes(b"\xff\xfe\x00")
+    paths[8].write_text("[" * 100_000)
     elsewhere = tmp_path / "records" / "packages" / paths[6].name
     elsewhere.parent.mkdir()
     paths[6].rename(elsewhere)
@@ -137,8 +138,9 @@ def test_check_names_each_damaged_file_and_why_and_load_refuses_it(tmp_path):
     found = {problem.path: problem.reason for problem in store.check()}
     expected = {
         paths[0]: "half-written", paths[1]: "edited", misnamed: "misnamed", paths[3]: "key",
-        paths[4]: "only format 1", paths[5]: "half-written or not JSON", elsewhere: "misplaced",
-        foreign: "not a record", cut_off: "cut off",
+        paths[4]: "only format 1", paths[5]: "half-written or not JSON",
+        paths[8]: "half-written or not JSON", elsewhere: "misplaced", foreign: "not a record",
+        cut_off: "cut off",
     }  # fmt: skip
     assert set(found) == set(expected)
     for path, word in expected.items():

@@ -36,8 +36,9 @@ def compare(
     from moebook.errors import InputError
 
     names = [str(path) for path in posteriors]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"compare: {twice[0]}: given twice")
+    places = [path.resolve() for path in posteriors]
+    if twice := [name for name, place in zip(names, places, strict=True) if places.count(place) > 1]:
+        raise InputError(f"compare: {twice[-1]}: given twice")
     if len(names) < 2:
         raise InputError(f"compare: {names[0]}: alone; needs at least two posteriors")
     from moebook import bayes

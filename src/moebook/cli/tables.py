@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 
 
 def compact(value: float) -> str:
-    """A count in three digits: 12.3k, 5.11M, 30.0G."""
+    """A count in three digits: 12.3k, 5.11M, 30.0G, 1.2e+18."""
+    if abs(value) >= 9.995e14:
+        return f"{value:.3g}"
     for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= 0.9995 * size:
             return f"{value / size:.3g}{letter}"

@@ -109,7 +109,8 @@ def train(
             f"done: {measures['loss_nats']:.4f} ± {measures['loss_stderr_nats']:.4f} nats per byte "
             f"({measures['bits_per_byte']:.4f} bits) after {tokens:,} tokens, "
             f"{measures['compute_flops']:.3g} FLOPs, N {measures['params']:,}, "
-            f"N_a {measures['params_active']:,}: {out / 'record.json'}"
+            f"N_a {measures['params_active']:,}: {out / 'record.json'}",
+            soft_wrap=True,
         )
     if not record.done:
         typer.echo(f"{record.status}: {record.reason}", err=True)

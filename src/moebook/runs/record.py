@@ -149,7 +149,7 @@ class Record:
         """The record in a stored file's content."""
         try:
             parsed = json.loads(content, parse_constant=_refuse)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{where}: half-written or not JSON: {error}") from error
         return cls.from_dict(parsed, where)
 

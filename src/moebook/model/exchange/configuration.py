@@ -33,6 +33,8 @@ FIXED = {
     "partial_rotary_factor": None,
 }  # fmt: skip
 DEFAULT_THETA = 10_000.0
+#: Positions are tables in memory; longer ones are a slip in the file.
+MOST_CONTEXT = 2**24
 PLAIN_ROPE = [("rope_type", "default"), ("type", "default"), ("partial_rotary_factor", 1)]
 #: The symbol before and after each document of our texts, when symbols are bytes.
 SEPARATOR = 0
@@ -114,13 +116,17 @@ def from_olmoe_config(values: Mapping[str, Any], where: str) -> ModelConfig:
         whole = theirs != "rms_norm_eps"
         if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or value <= 0:
             refuse(theirs, value, f"must be a {'whole' if whole else 'positive'} number{' above 0' * whole}")
+    if ours["context"] > MOST_CONTEXT:
+        refuse(SAME["context"], ours["context"], f"must be at most {MOST_CONTEXT}")
     heads, head_width = ours["heads"], ours["width"] / ours["heads"]
     if values.get("num_key_value_heads") not in (None, heads):
         refuse("num_key_value_heads", values["num_key_value_heads"], f"must be num_attention_heads, {heads}")
     if values.get("head_dim") is not None and values["head_dim"] != head_width:
         refuse("head_dim", values["head_dim"], f"must be hidden_size / num_attention_heads, {head_width:g}")
 
-    normalised = values.get("norm_topk_prob", False)
+    normalised, theta = values.get("norm_topk_prob", False), _theta(values, refuse)
+    if not isinstance(normalised, bool):
+        refuse("norm_topk_prob", normalised, "must be true or false")
     if ours["active"] == 1 < ours["experts"] and normalised:
         refuse("norm_topk_prob", normalised, "at one expert a token, ours keeps the router's weight")
     extra = values.get(OURS, {})
@@ -134,7 +140,7 @@ def from_olmoe_config(values: Mapping[str, Any], where: str) -> ModelConfig:
         refuse(f"{OURS}.ffn_width", extra["ffn_width"], f"granularity times intermediate_size is {ffn_width}")
     try:
         return ModelConfig(
-            **ours, ffn_width=ffn_width, granularity=granularity, rope_theta=_theta(values, refuse),
+            **ours, ffn_width=ffn_width, granularity=granularity, rope_theta=theta,
             renormalise=normalised if ours["active"] > 1 else extra.get("renormalise", normalised),
         )  # fmt: skip
     except InputError as error:
