@@ -1,5 +1,4 @@
-"""The build: no stale number, no silent warning, no failed posterior, no outside kernel, nothing "
-"from the network."""
+"""The build: no stale number, no silent warning, no failed posterior, no outside kernel, no network."""
 
 from __future__ import annotations
 
@@ -17,6 +16,7 @@ import pytest
 import moebook
 from moebook.book import BookError, build, project_root
 from moebook.book.fingerprint import fingerprint
+from moebook.errors import InputError
 
 ROOT = project_root(Path(__file__).parent)
 HEADER = """---
@@ -101,6 +101,15 @@ def test_an_edited_posterior_changes_the_page_and_an_unchanged_one_is_not_execut
     third = build(root=small)
     assert list(third.seconds) == ["index"]
     assert "The number is 0.375" in re.sub(r"<[^>]+>", "", page_text(small))
+
+
+def test_a_folder_that_others_built_is_left_alone(tmp_path):
+    page = tmp_path / "_build" / "html" / "index.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("theirs")
+    with pytest.raises(InputError, match="_build: holds other files"):
+        build(root=ROOT, out=tmp_path)
+    assert page.read_text() == "theirs"
 
 
 def test_a_changed_library_constant_never_serves_the_old_number(small):

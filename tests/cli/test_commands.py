@@ -117,6 +117,15 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(words):
     assert done.returncode == 2 and "/dev/null/x: cannot be written: /dev/null is not a folder" in done.stderr
 
 
+@pytest.mark.parametrize("words, says", [
+    (["study", "plan", "quick", "--only", "budget=7"], "--only: budget=7: no cell"),
+    (["book", "build", "--out", "/dev/null/x"], "/dev/null/x/_build: cannot be written"),
+])  # fmt: skip
+def test_a_refusal_after_work_has_begun_is_one_line_too(words, says):
+    done = moebook(*words)
+    assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("words", [["--compute", "1e-300"], ["--compute", "1e12", "--params", "1e30"]])
 def test_an_optimum_beyond_all_sense_is_refused(words):
     done = moebook("optimum", *words)

@@ -184,6 +184,12 @@ def test_tokens_that_make_no_run_are_refused(text, tmp_path, tokens, message):
         train(text, tmp_path, tokens)
 
 
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_that_torch_cannot_take_is_refused(text, seed):
+    with pytest.raises(InputError, match=f"run: seed: {seed}: must be"):
+        run_configs(MODEL, RECIPE, text, seed, [BATCH])
+
+
 def test_a_text_shorter_than_a_batch_is_refused(text, tmp_path):
     with pytest.raises(InputError, match="shorter than one batch"):
         train(text, tmp_path, [32_000 * 32], recipe=Recipe(batch_sequences=32_000))

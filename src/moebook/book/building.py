@@ -19,10 +19,12 @@ import yaml
 import moebook
 from moebook.book.fingerprint import fingerprint
 from moebook.book.paths import posterior_folders, project_root
-from moebook.files import cache_folder
+from moebook.errors import InputError
+from moebook.files import cache_folder, check_writable
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 KEPT_CACHES = 3
+LOG = "book.log"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _TROUBLE = re.compile(r"\b(WARNING|ERROR|CRITICAL):|^Extension error|^Exception occurred|Error:\s")
 _RAISED = re.compile(r"^(\S.*)\n\s*\[mystnb\.exec\]", re.MULTILINE)
@@ -58,7 +60,6 @@ def chapters(root: Path) -> list[str]:
 def check_posteriors(runs: Path) -> list[Path]:
     """The stored posteriors, all of which passed their gates; BookError for one that did not, or for none."""
     from moebook.bayes import FailedPosterior, read_summary, require_passed
-    from moebook.errors import InputError
 
     folders = posterior_folders(runs)
     if not folders:
@@ -69,6 +70,14 @@ def check_posteriors(runs: Path) -> list[Path]:
         except (FailedPosterior, InputError) as error:
             raise BookError(f"{folder}: {error}") from error
     return folders
+
+
+def check_place(out: Path) -> None:
+    """Raise InputError where a book cannot be put into `out`, or where its `_build` is not one of ours."""
+    built = out / "_build"
+    check_writable(built)
+    if built.is_dir() and any(built.iterdir()) and not (built / LOG).is_file():
+        raise InputError(f"{built}: holds other files: choose another --out, or remove them")
 
 
 def build(
@@ -83,13 +92,14 @@ def build(
     (default: root); runs: records and posteriors (default: `MOEBOOK_RUNS`, else root/runs); report(event,
     chapter, seconds) is called with the events "executing", "executed", "cached", "rendering" and
     "trouble" (then `chapter` is the line). Raises BookError, with one line, if a posterior failed its
-    gates, a cell raised, or anything warned.
+    gates, a cell raised, or anything warned; InputError where `check_place` does.
     """
     root = (root or project_root()).resolve()
     out = (out or root).resolve()
     runs = (runs or Path(os.environ.get("MOEBOOK_RUNS") or root / "runs")).resolve()
     report = report or (lambda event, chapter, seconds: None)
     started = time.monotonic()
+    check_place(out)
     check_posteriors(runs)
 
     # A failed build leaves doctrees with which the next one returns 0 and no warning: start afresh.
@@ -99,7 +109,7 @@ def build(
     cache = _cache(root, runs)
     result = BookResult(index=built / "html" / "index.html")
     trouble: list[str] = []
-    log_path = built / "book.log"
+    log_path = built / LOG
     with _config(root, cache) as config, log_path.open("w") as log:
         command = [
             sys.executable,

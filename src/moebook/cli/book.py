@@ -36,11 +36,12 @@ def build(
     """
     from rich.console import Console
 
-    from moebook.book import BookError, project_root
+    from moebook.book import BookError, check_place, project_root
     from moebook.book import build as build_book
 
     console = Console(stderr=True)
     root = project_root()
+    check_place(out or root)
     try:
         with watch_build(console, root) as report:
             result = build_book(root=root, out=out, report=report)

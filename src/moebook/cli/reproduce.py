@@ -25,13 +25,14 @@ def reproduce(
     from rich.console import Console
     from rich.table import Table
 
-    from moebook.book import BookError, build, project_root
+    from moebook.book import BookError, build, check_place, project_root
     from moebook.cli.book import watch_build
     from moebook.cli.tables import duration
     from moebook.reproduce import DIFFERS, StageError, refit, retrain, tally, worst
 
     console = Console(stderr=True)
     root = project_root()
+    check_place(root)
     scratch = root / "build" / "reproduce"
     rows: list[dict[str, object]] = []
     page = ""

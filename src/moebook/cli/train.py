@@ -65,7 +65,7 @@ def train(
     from moebook.cli.display import step_progress
     from moebook.files import canonical_json, check_writable, write_atomic
     from moebook.runs import Record
-    from moebook.text import TextSpec, load_text
+    from moebook.text import TextSpec, load_text, progress_bars
     from moebook.train import Recipe, run_configs, train_trunk
 
     if balance not in BALANCES:
@@ -86,7 +86,8 @@ def train(
     name = re.sub("[^a-z0-9_.-]+", "-", folder.resolve().name.lower()).strip("-_.") if folder else "packages"
     spec = TextSpec("folder" if folder else "packages", name or "text")
     check_writable(out)
-    text = load_text(spec, folder=folder)
+    with progress_bars() as bars:
+        text = load_text(spec, folder=folder, progress=bars)
     (config,) = run_configs(model, recipe, text, seed, [tokens])
     stored = out / "record.json"
     if stored.exists() and Record.from_json(stored.read_bytes(), str(stored)).key != config.key:

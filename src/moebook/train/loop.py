@@ -168,6 +168,8 @@ def run_configs(
 
 
 def _check(config: RunConfig, text: Text) -> None:
+    if not 0 <= config.seed < 2**63:
+        raise InputError(f"run: seed: {config.seed}: must be at least 0 and below 2^63")
     if config.tokens <= 0 or config.tokens % config.batch_tokens:
         raise InputError(
             f"run: tokens: {config.tokens}: must be a positive multiple of a batch, {config.batch_tokens}"
