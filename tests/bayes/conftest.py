@@ -57,7 +57,7 @@ def abnar_posterior(abnar_runs):
     """A short fit of the simulated runs of Eq. 6."""
     from moebook import bayes
 
-    return bayes.fit(abnar_runs, "abnar", draws=1000, tune=700, progress=False)
+    return bayes.fit(abnar_runs, "abnar", draws=1500, tune=700, progress=False)
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +69,7 @@ def chinchilla_posterior(chinchilla_runs):
         chinchilla_runs,
         "chinchilla",
         columns=CHINCHILLA_COLUMNS,
-        draws=700,
+        draws=1000,
         tune=500,
         excluded={"diverged": 2},
         progress=False,

@@ -45,14 +45,16 @@ def density_of(made, table, wanted, **given):
         "level": level, "data_share": data / level, "floor_of_rest": truth["E"] / (truth["E"] + size),
         "alpha": truth["alpha"], "beta": truth["beta"], "discrepancy_scale": 0.02, "noise_scale": 0.01,
     } | given  # fmt: skip
-    inputs = [model[name] for name in totals]
+    sampled = [name for name in totals if name != "level" or wanted.noise_by_compute]
+    inputs = [model[name] for name in sampled]
     function = pytensor.function(inputs, likelihood, on_unused_input="ignore", mode="FAST_COMPILE")
-    return float(function(*totals.values())), asked, ready
+    return float(function(*(totals[name] for name in sampled))), asked, ready
 
 
-def normal(residual, phi, scale):
-    """The density of residuals with the weights integrated out, by the rows' whole covariance."""
-    covariance = np.diag((0.01 * scale) ** 2) + 0.02**2 * phi @ phi.T
+def normal(residual, phi, scale, level_spread=0.0):
+    """The density of residuals with the weights integrated out, by the rows' whole covariance; with a
+    level_spread, the level too."""
+    covariance = np.diag((0.01 * scale) ** 2) + 0.02**2 * phi @ phi.T + level_spread**2
     return stats.multivariate_normal(cov=covariance).logpdf(residual)
 
 
@@ -73,7 +75,11 @@ def test_offsets_and_covariates_are_taken_from_the_log_loss(made):
     x = effects.covariates["rate"]
     shift = offsets[effects.group_of_row] + 0.01 * x + 0.004 * x**2
     phi = ready.basis(*asked.rows.columns.values())
-    assert found == pytest.approx(normal(residual_of(made, asked, shift), phi, np.ones(len(x))), abs=1e-6)
+    columns = asked.rows.columns
+    curve = laws.get("chinchilla")(made.TRUTH, *(ready.units[name] for name in columns))
+    residual = residual_of(made, asked, shift) + np.log(curve) - np.log(asked.rows.loss_nats).mean()
+    expected = normal(residual, phi, np.ones(len(x)), SMALL.level_spread)
+    assert found == pytest.approx(expected, abs=1e-6)
 
 
 def test_noise_by_compute_is_the_mean_over_its_exponents(made):

@@ -28,8 +28,9 @@ def case():
     return law, columns, loss_nats, units, fitted_basis(law.columns, columns, 8, 1.5, 0.5)
 
 
-def covariance(phi):
-    return SIGMA**2 * np.eye(len(phi)) + TAU**2 * phi @ phi.T
+def covariance(phi, level_spread=0.0):
+    """Of the rows' log losses, level and weights integrated out."""
+    return SIGMA**2 * np.eye(len(phi)) + TAU**2 * phi @ phi.T + level_spread**2
 
 
 def residual_of(case):
@@ -37,20 +38,31 @@ def residual_of(case):
     return np.log(loss_nats) - np.log(law(law.from_totals(TOTALS), *law.in_units(units, *columns)))
 
 
-def test_the_likelihood_is_the_normal_density_with_the_weights_integrated_out(case):
+def test_the_likelihood_is_the_normal_density_with_weights_and_level_integrated_out(case):
     law, columns, loss_nats, units, basis = case
     model = build(law, Priors(pairs=8), Form(functions=16))
     with model:
         for name, values in data_of(law, columns, loss_nats, units, basis).items():
             model.set_data(name, values)
         (likelihood,) = model.potentials
-    given = {**TOTALS, "discrepancy_scale": TAU, "noise_scale": SIGMA}
-    inputs = [model[name] for name in given]
-    density = pytensor.function(inputs, likelihood, on_unused_input="ignore", mode="FAST_COMPILE")
-    plain = stats.multivariate_normal(cov=covariance(basis(*columns))).logpdf(residual_of(case))
-    assert density(*given.values()) == pytest.approx(plain, abs=1e-8)
+    given = {**TOTALS, "discrepancy_scale": TAU, "noise_scale": SIGMA, "level_distance": 1.5}
+    inputs = [model[name] for name in given if name != "level"]
+    outputs = [likelihood, model["level"]]
+    density = pytensor.function(inputs, outputs, on_unused_input="ignore", mode="FAST_COMPILE")
+    found, level = density(*(value for name, value in given.items() if name != "level"))
+    # With the level integrated out, its prior is a common normal number on the log losses.
+    phi, centre = basis(*columns), np.log(loss_nats).mean()
+    residual = residual_of(case) + np.log(TOTALS["level"]) - centre
+    spread = Priors().level_spread
+    whole = covariance(phi, spread)
+    assert found == pytest.approx(stats.multivariate_normal(cov=whole).logpdf(residual), abs=1e-8)
+    gain = spread**2 * np.linalg.solve(whole, np.ones(30))
+    mean, deviation = gain @ residual, spread * np.sqrt(1 - gain.sum())
+    assert np.log(level) == pytest.approx(centre + mean + 1.5 * deviation, abs=1e-8)
+    # And given the level, as the draws of the weights need it.
     tau, sigma = np.full(1, TAU), np.full(1, SIGMA)
-    by_draw = integrated_density(basis(*columns), residual_of(case)[None], tau, sigma)
+    by_draw = integrated_density(phi, residual_of(case)[None], tau, sigma)
+    plain = stats.multivariate_normal(cov=covariance(phi)).logpdf(residual_of(case))
     assert by_draw[0] == pytest.approx(plain, abs=1e-8)
 
 

@@ -10,7 +10,7 @@ from scipy import stats
 from moebook import bayes, laws
 from moebook.bayes.discrepancy import functions
 from moebook.bayes.identity import ingredients
-from moebook.bayes.model import Form, build, data_of, sampled_names
+from moebook.bayes.model import Form, build, data_of, prior_variables, sampled_names
 from moebook.bayes.prepared import Prepared
 from moebook.bayes.priors import Priors
 from moebook.bayes.request import Sampler, request
@@ -67,9 +67,10 @@ def test_the_model_of_every_law_has_a_finite_density_and_slope_at_its_medians(na
 @pytest.mark.parametrize("name", STATED)
 def test_draws_from_the_prior_are_those_that_the_law_states(name):
     law, (table, _) = laws.get(name), runs_of(name)
-    model, _ = model_of(name, table)
+    model, form = model_of(name, table)
+    variables = prior_variables(model, law, SMALL, form)
     with model:
-        drawn = pm.draw([model[total] for total in law.totals], draws=2000, random_seed=1, mode=QUICK)
+        drawn = pm.draw([variables[total] for total in law.totals], draws=2000, random_seed=1, mode=QUICK)
     centre = np.log(table["loss"]).mean()
     for (total, prior), values in zip(law.priors.items(), drawn, strict=True):
         shift = centre if total == "level" else 0.0
@@ -77,9 +78,24 @@ def test_draws_from_the_prior_are_those_that_the_law_states(name):
         assert stats.kstest(standard, "norm").pvalue > 1e-3, total
 
 
+@pytest.mark.parametrize("name", laws.names())
+def test_the_level_is_a_factor_of_every_law(name):
+    """What lets the model integrate it out."""
+    law, (table, _) = laws.get(name), runs_of(name)
+    columns = [table[column].to_numpy() for column in law.columns]
+    units = law.units(*columns)
+    totals = dict.fromkeys(law.totals, 0.3) | {t: prior.median for t, prior in law.priors.items()}
+
+    def loss(level):
+        coefficients = law.at(units).from_totals({**totals, "level": level})
+        return law(coefficients, *law.in_units(units, *columns))
+
+    assert loss(4.2) == pytest.approx(3.5 * loss(1.2), rel=1e-9)
+
+
 @pytest.mark.parametrize("name", [name for name in STATED if laws.get(name).by_units])
 def test_a_law_that_takes_its_units_with_its_totals_is_the_law_itself(name):
-    """The residual in the model is the numpy law's, at totals off the medians and this table's units."""
+    """The residual in the model is the numpy law's, at this table's units."""
     law, (table, totals) = laws.get(name), runs_of(name, noise=0.0)
     columns = [table[column].to_numpy() for column in law.columns]
     units = law.units(*columns)
@@ -89,15 +105,16 @@ def test_a_law_that_takes_its_units_with_its_totals_is_the_law_itself(name):
     with model:
         pm.set_data(data_of(law, columns, table["loss"].to_numpy(), units, made.basis))
         (likelihood,) = model.potentials
-    names = [*law.totals, "discrepancy_scale", "noise_scale"]
+    names = [*law.totals[1:], "discrepancy_scale", "noise_scale"]
     density = pytensor.function([model[n] for n in names], likelihood, on_unused_input="ignore", mode=QUICK)
-    sigma = 1e-3
-    # Without noise the residual is 0 where the totals are those that made the losses: only the
-    # determinant is left, and it is the same for every law.
+    sigma, spread = 1e-3, law.priors["level"].spread
+    found = density(*(totals[t] for t in law.totals[1:]), sigma, sigma)
+    # The totals made the losses: the residual is one constant, what the level is above its prior's median.
     phi = made.basis(*columns)
-    determinant = len(table) * np.log(2 * np.pi * sigma**2) + np.log1p((phi**2).sum(0)).sum()
-    found = density(*(totals[t] for t in law.totals), sigma, sigma)
-    assert found == pytest.approx(-determinant / 2, abs=1e-6)
+    covariance = sigma**2 * (np.eye(len(table)) + phi @ phi.T) + spread**2
+    above = np.log(2.5) - np.log(table["loss"]).mean() - np.log(law.priors["level"].median)
+    expected = stats.multivariate_normal(cov=covariance).logpdf(np.full(len(table), above))
+    assert found == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.slow

@@ -46,7 +46,6 @@ def assemble(
     )
     if asked.priors.robust:
         thinned["discrepancy_weights"] = ("chain", "draw", "function"), weights[:, kept].astype(np.float32)
-    thinned = thinned.assign_coords(chain=np.arange(sampler.chains), draw=np.arange(len(kept)))
     summary = {
         "format": 1,
         "law": law.name,
@@ -68,7 +67,9 @@ def assemble(
     )
     posterior = Posterior(data, summary)
     if not asked.priors.robust:
-        posterior = _with_weights(posterior, made, asked.seed)
+        _add_weights(posterior, made, asked.seed)
+    # Coordinates last, as they are read: a posterior that was loaded is stored as the same bytes.
+    data.posterior = data.posterior.assign_coords(chain=np.arange(sampler.chains), draw=np.arange(len(kept)))
     summary["checks"] = _checked(posterior, asked)
     before = _by_name({n: prior[n].values.astype(float) for n in names}, rows.effects)
     before |= _coefficients(law, before, made.units)
@@ -102,7 +103,7 @@ def _constant(asked: Request, made: Prepared) -> xr.Dataset:
     return constant
 
 
-def _with_weights(posterior: Posterior, made: Prepared, seed: int) -> Posterior:
+def _add_weights(posterior: Posterior, made: Prepared, seed: int) -> None:
     """The misfit's weights, and the noise's exponent, which sampling left out, from their distributions."""
     residual = posterior.residual(misfit=False)
     tau, sigma = posterior.draws("discrepancy_scale"), posterior.draws("noise_scale")
@@ -122,7 +123,6 @@ def _with_weights(posterior: Posterior, made: Prepared, seed: int) -> Posterior:
     draws["discrepancy_weights"] = (
         ("chain", "draw", "function"), weights.reshape(*shape, -1).astype(np.float32)
     )  # fmt: skip
-    return Posterior(posterior.data, posterior.summary)
 
 
 def _checked(posterior: Posterior, asked: Request) -> dict[str, Any]:

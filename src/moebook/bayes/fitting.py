@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from moebook import laws
 from moebook.bayes.assembly import assemble
 from moebook.bayes.effects import Wanted
-from moebook.bayes.model import DIMS, Form, build, sampled_names
+from moebook.bayes.model import DIMS, Form, build, prior_variables, sampled_names
 from moebook.bayes.posterior import Posterior
 from moebook.bayes.prepared import Prepared
 from moebook.bayes.priors import Priors
@@ -114,13 +114,13 @@ def _draw_prior(
     model: pm.Model, law: laws.Law, priors: Priors, form: Form, sampler: Sampler, seed: int
 ) -> xr.Dataset:
     """The stored numbers drawn from the prior [chain = 1, draw, ...]."""
-    names = sampled_names(law, priors, form)
+    variables = prior_variables(model, law, priors, form)
     with model:
-        drawn = pm.draw([model[name] for name in names], draws=sampler.prior_draws, random_seed=seed)
+        drawn = pm.draw(list(variables.values()), draws=sampler.prior_draws, random_seed=seed)
     return xr.Dataset(
         {
             name: (("chain", "draw", *DIMS.get(name, ())), np.asarray(values, np.float32)[None])
-            for name, values in zip(names, drawn, strict=True)
+            for name, values in zip(variables, drawn, strict=True)
         }
     )
 

@@ -20,6 +20,10 @@ orthogonal columns, its determinant and its inverse need no factorisation: r the
 
 and w_j given all else is normal, one j at a time (`weights.conditional_weights`).
 
+The level is a factor of every law, so that its logarithm, with a normal prior, is integrated out the same
+way: a constant added to all rows. It is sampled as v, its distance from where the rest of a draw puts it,
+which is standard normal whatever the rest: else level and misfit make a funnel at small tau.
+
 Noise may change with compute, Normal(0, sigma v_i), v_i = (C_i / C0)^-h: h is one of a few values, each with
 the rows divided by v and a rotation of its own, and the likelihood is the mean over them: h is integrated
 out as well, and drawn afterwards.
@@ -38,7 +42,7 @@ import pytensor.tensor as pt
 
 from moebook.bayes.discrepancy import Basis
 from moebook.bayes.priors import Priors
-from moebook.bayes.totals import totals_of
+from moebook.bayes.totals import level_prior, totals_of
 from moebook.laws import Law
 
 LOSS, LEVEL, GROUP, COVARIATES = "log_loss", "log_level", "group_of_row", "covariates"
@@ -73,32 +77,59 @@ def sampled_names(law: Law, priors: Priors, form: Form) -> tuple[str, ...]:
     )
 
 
+def integrates_level(priors: Priors, form: Form) -> bool:
+    """Whether the level is integrated out: with normal noise of one scale."""
+    return not priors.robust and form.exponents == 1
+
+
 def build(law: Law, priors: Priors, form: Form) -> pm.Model:
     """The PyMC model of a law; its rows are set by `data_of`."""
     with pm.Model(coords={"function": np.arange(form.functions)}) as model:
         quantities = [pm.Data(f"column_{name}", np.full(2, 0.5)) for name in law.columns]
         observed, log_level = pm.Data(LOSS, np.zeros(2)), pm.Data(LEVEL, 0.0)
         units = {name: pm.Data(f"unit_{name}", 0.5) for name in _unit_names(law)}
-        totals = totals_of(law, log_level, priors)
+        integrated = integrates_level(priors, form)
+        totals = totals_of(law, log_level, priors, level=not integrated)
         curve = law(law.at(units).from_totals(totals), *quantities)
         residual = observed - pt.log(curve) - _shift(form, priors)
         tau = pm.LogNormal("discrepancy_scale", np.log(priors.discrepancy_median), priors.discrepancy_spread)
         sigma = pm.LogNormal("noise_scale", np.log(priors.noise_median), priors.noise_spread)
         if priors.robust:
-            phi, squares, _ = _rows_of(form, 0)
+            phi, squares = _rows_of(form, 0)
             tail = pm.Uniform("tail", 0.0, priors.tail_limit)
             misfit = tau * pt.dot(phi, _sampled_weights(phi, squares, residual, tau, sigma, tail))
             noise = pm.StudentT.dist(nu=1 / tail, mu=0.0, sigma=sigma)
             pm.Potential("likelihood", pt.sum(pm.logp(noise, residual - misfit)))
+        elif integrated:
+            phi, squares = _rows_of(form, 0)
+            ones = pm.Data("basis_of_level", np.ones(form.functions))
+            spread = level_prior(law, priors)[1]
+            density, middle, deviation = _integrated_with_level(
+                phi, squares, ones, residual, tau, sigma, spread
+            )
+            pm.Potential("likelihood", density)
+            distance = pm.Normal("level_distance", 0.0, 1.0)
+            pm.Deterministic("level", totals["level"] * pt.exp(middle + deviation * distance))
         else:
             each = []
             for number in range(form.exponents):
-                phi, squares, scale = _rows_of(form, number)
+                phi, squares = _rows_of(form, number)
+                scale = pm.Data(f"noise_of_row_{number}", np.ones(2))
                 density = _integrated(phi, squares, residual / scale, tau, sigma)
                 each.append(density - pt.sum(pt.log(scale)))
             mean = each[0] if len(each) == 1 else pt.logsumexp(pt.stack(each)) - np.log(len(each))
             pm.Potential("likelihood", mean)
     return model
+
+
+def prior_variables(
+    model: pm.Model, law: Law, priors: Priors, form: Form
+) -> dict[str, pt.TensorVariable]:
+    """{name of `sampled_names`: variable whose draws are from the prior}; the model's own level is
+    conditional on the rows."""
+    variables = {name: model[name] for name in sampled_names(law, priors, form)}
+    median, spread = level_prior(law, priors)
+    return variables | {"level": pm.LogNormal.dist(model[LEVEL] + np.log(median), spread)}
 
 
 def _unit_names(law: Law) -> list[str]:
@@ -124,12 +155,9 @@ def _shift(form: Form, priors: Priors) -> pt.TensorVariable | float:
 
 
 def _rows_of(form: Form, number: int) -> tuple[pt.TensorVariable, ...]:
-    """(phi [rows, functions], its squared lengths [functions], v [rows]) at one exponent of the noise."""
-    return (
-        pm.Data(f"basis_{number}", np.ones((2, form.functions))),
-        pm.Data(f"squares_{number}", np.ones(form.functions)),
-        pm.Data(f"noise_of_row_{number}", np.ones(2)),
-    )
+    """(phi [rows, functions], its squared lengths [functions]) at one exponent of the noise."""
+    phi = pm.Data(f"basis_{number}", np.ones((2, form.functions)))
+    return phi, pm.Data(f"squares_{number}", np.ones(form.functions))
 
 
 def data_of(
@@ -142,11 +170,13 @@ def data_of(
     group: np.ndarray | None = None,
     covariates: np.ndarray | None = None,
     scaled: list[tuple[np.ndarray, np.ndarray]] | None = None,
+    level: bool = True,
 ) -> dict[str, np.ndarray]:
     """The rows as the model's data: columns [rows] in the law's order, loss_nats [rows].
 
     group: which of the groups each row is in [rows]; covariates [rows, covariates]; scaled: for each exponent
-    of the noise (phi / v rotated [rows, functions], v [rows]); without it the noise is one everywhere.
+    of the noise (phi / v rotated [rows, functions], v [rows]); without it the noise is one everywhere;
+    level: whether the model integrates the level out.
     """
     log_loss = np.log(loss_nats)
     quantities = law.in_units(units, *columns)
@@ -160,9 +190,12 @@ def data_of(
         data[GROUP] = group
     if covariates is not None:
         data[COVARIATES] = covariates
-    for number, (phi, scale) in enumerate(scaled or [(basis(*columns), np.ones(len(log_loss)))]):
-        data[f"basis_{number}"], data[f"noise_of_row_{number}"] = phi, scale
-        data[f"squares_{number}"] = (phi**2).sum(axis=0)
+    for number, (phi, scale) in enumerate(scaled or [(basis(*columns), None)]):
+        data[f"basis_{number}"], data[f"squares_{number}"] = phi, (phi**2).sum(axis=0)
+        if scale is not None:
+            data[f"noise_of_row_{number}"] = scale
+    if level:
+        data["basis_of_level"] = phi.sum(axis=0)
     return data
 
 
@@ -180,6 +213,30 @@ def _integrated(
     rows = residual.shape[0]
     determinant = rows * pt.log(2 * np.pi * noise) + pt.sum(pt.log1p(misfit * squares / noise))
     return -(square / noise + determinant) / 2
+
+
+def _integrated_with_level(
+    phi: pt.TensorVariable,
+    squares: pt.TensorVariable,
+    ones: pt.TensorVariable,
+    residual: pt.TensorVariable,
+    tau: pt.TensorVariable,
+    sigma: pt.TensorVariable,
+    spread: float,
+) -> tuple[pt.TensorVariable, ...]:
+    """(log density of the rows, weights and a common constant ~ Normal(0, spread) integrated out; mean and
+    standard deviation of that constant given the rest). ones: the basis summed over the rows [functions].
+
+    With P the inverse of sigma^2 I + tau^2 Phi Phi^T and 1 the constant, a rank-one update of `_integrated`:
+    -2 log p gains log(1 + spread^2 1P1) - (1Pr)^2 / (1P1 + spread^-2).
+    """
+    noise = sigma**2
+    shared = tau**2 / (noise + tau**2 * squares) * ones
+    across = (pt.sum(residual) - pt.dot(shared, pt.dot(phi.T, residual))) / noise
+    precision = (residual.shape[0] - pt.dot(shared, ones)) / noise + spread**-2
+    gained = across**2 / precision - pt.log(precision * spread**2)
+    density = _integrated(phi, squares, residual, tau, sigma) + gained / 2
+    return density, across / precision, 1 / pt.sqrt(precision)
 
 
 def _sampled_weights(

@@ -8,7 +8,7 @@ import numpy as np
 
 from moebook.bayes.data import Rows
 from moebook.bayes.discrepancy import Basis, fitted_basis, rotation_over
-from moebook.bayes.model import Form, data_of
+from moebook.bayes.model import Form, data_of, integrates_level
 from moebook.bayes.priors import Priors
 from moebook.laws import Law
 
@@ -19,13 +19,15 @@ class Prepared:
 
     units: geometric means of the law's quantities; basis: of the misfit; form: what the model's graph depends
     on; scaled: for each exponent of the noise (basis over noise [rows, functions], rotated so that its
-    columns are orthogonal; that noise [rows]; the rotation from the raw basis).
+    columns are orthogonal; that noise [rows]; the rotation from the raw basis); level: whether the
+    model integrates the level out.
     """
 
     units: dict[str, float]
     basis: Basis
     form: Form
     scaled: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+    level: bool
 
     @classmethod
     def of(cls, law: Law, rows: Rows, priors: Priors) -> Prepared:
@@ -45,7 +47,7 @@ class Prepared:
             len(rows.effects.covariates),
             max(1, len(scaled)),
         )
-        return cls(law.units(*values), basis, form, scaled)
+        return cls(law.units(*values), basis, form, scaled, integrates_level(priors, form))
 
     def data(self, law: Law, rows: Rows) -> dict[str, np.ndarray]:
         """The rows as data of the model."""
@@ -58,4 +60,5 @@ class Prepared:
             group=rows.effects.group_of_row,
             covariates=rows.effects.matrix(),
             scaled=[(phi, noise) for phi, noise, _ in self.scaled] or None,
+            level=self.level,
         )

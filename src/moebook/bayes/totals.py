@@ -19,22 +19,35 @@ from moebook.laws import Law, Prior
 Totals = dict[str, pt.TensorVariable]
 
 
-def totals_of(law: Law, log_level: pt.TensorVariable | float, priors: Priors) -> Totals:
-    """The law's totals inside the current model; log_level, the rows' mean log loss, centres the level."""
+def totals_of(
+    law: Law, log_level: pt.TensorVariable | float, priors: Priors, level: bool = True
+) -> Totals:
+    """The law's totals inside the current model; log_level, the rows' mean log loss, centres the level.
+
+    level: whether it is a random variable; else it is its prior's median.
+    """
+    median, spread = level_prior(law, priors)
+    at = log_level + np.log(median)
+    totals = {"level": pm.LogNormal("level", at, spread) if level else pt.exp(at)}
     if law.name in _BUILDERS:
-        level = pm.LogNormal("level", log_level, priors.level_spread)
-        totals = {"level": level, **_BUILDERS[law.name](priors)}
-    elif law.priors:
-        shifts = {"level": log_level}
-        totals = {name: _stated(name, prior, shifts.get(name, 0.0)) for name, prior in law.priors.items()}
+        totals |= _BUILDERS[law.name](priors)
     else:
-        raise InputError(f"law: {law.name}: states no priors for its totals")
+        totals |= {name: _stated(name, prior) for name, prior in law.priors.items() if name != "level"}
     return {name: totals[name] for name in law.totals}
 
 
-def _stated(name: str, prior: Prior, shift: pt.TensorVariable | float) -> pt.TensorVariable:
-    """A total with the prior that its law states; `shift` moves the median on the normal coordinate."""
-    at = float(prior.free(prior.median)) + shift
+def level_prior(law: Law, priors: Priors) -> tuple[float, float]:
+    """Median, in units of the rows' geometric mean loss, and spread of the log-normal prior of the level."""
+    if law.name in _BUILDERS:
+        return 1.0, priors.level_spread
+    if not law.priors:
+        raise InputError(f"law: {law.name}: states no priors for its totals")
+    return law.priors["level"].median, law.priors["level"].spread
+
+
+def _stated(name: str, prior: Prior) -> pt.TensorVariable:
+    """A total with the prior that its law states."""
+    at = float(prior.free(prior.median))
     if prior.family == "normal":
         return pm.Normal(name, at, prior.spread)
     if prior.family == "lognormal":
