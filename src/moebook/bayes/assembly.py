@@ -63,11 +63,11 @@ def assemble(
     }
     observed = xr.Dataset({n: ("row", v) for n, v in {**rows.columns, LOSS: rows.loss_nats}.items()})
     data = az.InferenceData(
-        posterior=thinned, prior=prior, constant_data=_constant(asked, made), observed_data=observed
+        posterior=thinned, prior=prior, constant_data=constant_data(asked, made), observed_data=observed
     )
     posterior = Posterior(data, summary)
     if not asked.priors.robust:
-        _add_weights(posterior, made, asked.seed)
+        add_weights(posterior, made, asked.seed)
     # Coordinates last, as they are read: a posterior that was loaded is stored as the same bytes.
     data.posterior = data.posterior.assign_coords(chain=np.arange(sampler.chains), draw=np.arange(len(kept)))
     summary["checks"] = _checked(posterior, asked)
@@ -79,7 +79,7 @@ def assemble(
     return posterior
 
 
-def _constant(asked: Request, made: Prepared) -> xr.Dataset:
+def constant_data(asked: Request, made: Prepared) -> xr.Dataset:
     """What a posterior needs beside its draws: the basis, and what the fitted rows are."""
     basis, points, effects = made.basis, asked.rows.points, asked.rows.effects
     constant = xr.Dataset(
@@ -103,7 +103,7 @@ def _constant(asked: Request, made: Prepared) -> xr.Dataset:
     return constant
 
 
-def _add_weights(posterior: Posterior, made: Prepared, seed: int) -> None:
+def add_weights(posterior: Posterior, made: Prepared, seed: int) -> None:
     """The misfit's weights, and the noise's exponent, which sampling left out, from their distributions."""
     residual = posterior.residual(misfit=False)
     tau, sigma = posterior.draws("discrepancy_scale"), posterior.draws("noise_scale")
