@@ -150,6 +150,8 @@ def test_a_diverging_run_is_said_to_diverge_with_its_step(folder, tmp_path):
 @pytest.mark.parametrize("words, says", [
     (["fit"], "error: fit: Missing argument"),
     (["fit", "runs.csv", "--laws", "abnar"], "error: fit: No such option: --laws"),
+    (["fit", "runs.csv", "--out", "x", "--draws", "10000000000"], "error: fit: Invalid value for '--draws'"),
+    (["fit", "runs.csv", "--out", "x", "--seed", str(2**63)], "error: fit: Invalid value for '--seed'"),
     (["optimum", "--compute", "much"], "error: optimum: Invalid value for '--compute'"),
     (["runs", "show"], "error: runs show: Missing argument"),
     (["guess"], "error: No such command 'guess'; see moebook --help"),

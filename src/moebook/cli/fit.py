@@ -13,6 +13,8 @@ import typer
 if TYPE_CHECKING:
     from moebook.bayes import Request
 
+MOST_DRAWS = 1_000_000
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb `fit`."""
@@ -42,9 +44,13 @@ def fit(
         typer.Option(help="Where D comes from C, or C from D: 6N, 6NA (active parameters) or a column."),
     ] = "",
     text: Annotated[str, typer.Option(help="With a folder of records: only runs on this text.")] = "",
-    seed: Annotated[int, typer.Option(min=0, help="Decides every draw.")] = 0,
-    draws: Annotated[int, typer.Option(min=1, help="Draws a chain; more, where a gate asks for it.")] = 2000,
-    tune: Annotated[int, typer.Option(min=1, help="Steps a chain takes to tune itself before them.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Decides every draw.")] = 0,
+    draws: Annotated[
+        int, typer.Option(min=1, max=MOST_DRAWS, help="Draws a chain; more, where a gate asks for it.")
+    ] = 2000,
+    tune: Annotated[
+        int, typer.Option(min=1, max=MOST_DRAWS, help="Steps a chain takes to tune itself before them.")
+    ] = 1000,
     robust: Annotated[
         bool, typer.Option("--robust", help="Noise with heavy tails, for tables with odd runs; slower.")
     ] = False,
