@@ -29,7 +29,8 @@ def fit_point(law: Law, table: Mapping[str, Any], seed: int = 0) -> PointFit:
     An optimum at the end of a total's range (a share of one) is moved a little inside, from where bootstraps
     can leave it.
     """
-    fit = point_fit(law, table, huber=HUBER, starts=STARTS, seed=seed)
+    with np.errstate(over="ignore"):
+        fit = point_fit(law, table, huber=HUBER, starts=STARTS, seed=seed)
     totals = dict(fit.totals)
     for name, prior in stated_priors(law).items():
         if prior.family == "logitnormal":
@@ -43,7 +44,8 @@ def baseline(
     fit: PointFit, table: Mapping[str, Any], columns: Mapping[str, Any], draws: int = DRAWS, seed: int = 0
 ) -> Mixture:
     """Forecast of log loss at columns {column of the law: [points]} from a fit of `table`."""
-    found = bootstrap(fit, table, huber=HUBER, draws=draws, seed=seed)
+    with np.errstate(over="ignore"):  # a share may run to its end: exp overflows on the way, the share is 0
+        found = bootstrap(fit, table, huber=HUBER, draws=draws, seed=seed)
     coefficients = {name: values[:, None] for name, values in found.items()}
     asked = (np.asarray(columns[name], dtype=float) for name in fit.law.columns)
     mean = np.log(fit.law(coefficients, *asked))

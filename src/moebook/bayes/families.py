@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from moebook import laws
-from moebook.bayes.origins import levels_of
+from moebook.bayes.columns import choose_law
 from moebook.bayes.quantities import Points, take_points
 from moebook.bayes.reading import finished, read_table
 from moebook.bayes.stored import read_runs
@@ -57,11 +57,16 @@ class Table:
 
 
 def own_table(
-    path: Path, law: str, columns: Mapping[str, str] | None = None, flops_per_token: str = ""
+    path: Path,
+    law: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    flops_per_token: str = "",
 ) -> Table:
-    """Anyone's table; unfinished runs are left out. InputError where it cannot be read."""
+    """Anyone's table; unfinished runs are left out. law: by default chosen as for a fit. InputError where it
+    cannot be read."""
     rows, _ = finished(read_table(path))
-    return Table(path.stem, path.stem, laws.get(law), rows, str(path), columns or {}, flops_per_token)
+    chosen = laws.get(law or choose_law(rows, columns or {}, str(path))[0])
+    return Table(path.stem, path.stem, chosen, rows, str(path), columns or {}, flops_per_token)
 
 
 def public_tables(folder: Path | None = None) -> list[Table]:
@@ -90,6 +95,3 @@ def record_tables(runs: Path) -> list[Table]:
     texts = sorted(path.name for path in (runs / "records").glob("*") if path.is_dir())
     law = laws.get("abnar")
     return [Table(f"own {text}", "own", law, read_runs(runs, text)[0], f"{runs} ({text})") for text in texts]
-
-
-__all__ = ["Table", "levels_of", "own_table", "public_tables", "record_tables"]

@@ -192,6 +192,8 @@ def _fitted(task: Task, settings: Settings) -> Posterior:
         priors=settings.priors, sampler=settings.sampler, source=table.source,
         flops_per_token=table.flops_per_token, progress=False,
     )  # fmt: skip
+    if posterior.identity != task.identity:
+        raise RuntimeError(f"{task.said()}: the model changed while it was being scored; start again")
     posterior.save(folder)
     return posterior
 

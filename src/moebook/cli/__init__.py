@@ -10,7 +10,7 @@ import typer
 from moebook.errors import InputError
 
 VERBS = (
-    "study", "train", "export", "import", "runs", "fit", "forecast", "compare", "optimum", "book",
+    "study", "train", "export", "import", "runs", "fit", "forecast", "compare", "score", "optimum", "book",
     "reproduce",
 )  # fmt: skip
 #: Verbs that share a module; any other has one of its own name.
