@@ -59,6 +59,11 @@ def test_bibtex_is_well_formed_and_keyed_by_identity():
     assert re.findall(r"^  (\w+)\s+=", entry, re.M) == ["author", "title", "note"]
 
 
+def test_bibtex_escapes_what_latex_would_stumble_over():
+    entry = estimate(name="data_share of 90 % & more").bibtex()
+    assert r"data\_share of 90 \% \& more}}," in entry
+
+
 def test_json_holds_everything():
     stored = json.loads(estimate().json())
     assert stored["median"] == 0.9123 and stored["posterior"] == "34" * 32

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -71,10 +72,11 @@ class Estimate:
 
     def bibtex(self) -> str:
         """A BibTeX entry that names the estimate and carries both identities."""
+        name = re.sub(r"([_%&#$])", r"\\\1", self.name)  # as LaTeX wants them
         return (
             f"@misc{{moebook-{self.identity[:12]},\n"
             f"  author  = {{{AUTHOR}}},\n"
-            f"  title   = {{{{{TITLE} {self.name}}}}},\n"
+            f"  title   = {{{{{TITLE} {name}}}}},\n"
             f"  note    = {{Version {self.version}. Estimate {self.identity}, posterior {self.posterior}}},\n"
             "}\n"
         )
