@@ -109,6 +109,52 @@ def test_a_posterior_is_the_normal_regression_that_it_is(made):
         assert mixed.sd[0] == pytest.approx(np.sqrt(variance + noise**2))
 
 
+def with_draws(posterior, constant=None, **values):
+    """The posterior with other stored numbers beside its own."""
+    data = posterior.data.copy()
+    data.posterior = data.posterior.assign(values)
+    data.constant_data = data.constant_data.assign(constant or {})
+    return bayes.Posterior(data, posterior.summary)
+
+
+def test_noise_that_changes_with_compute_weighs_the_rows_by_it(made):
+    """Draws of two exponents, against the regression with that noise."""
+    plain = made.made_posterior(made.made_runs(), misfit=0.03, draws=2)
+    exponents = np.array([[0.2, 0.0], [0.2, -0.1]])
+    posterior = with_draws(plain, noise_exponent=(("chain", "draw"), exponents))
+    rows = {name: posterior.rows[name] for name in ("params", "tokens")}
+    phi, new = posterior.basis(*rows.values()), posterior.basis(*AT.values())
+    residual = np.log(posterior.rows["loss_nats"] / posterior.predict(**rows, discrepancy=False)[0])
+    compute, centre = posterior.compute_flops, np.exp(np.log(posterior.compute_flops).mean())
+    at = 6 * AT["params"] * AT["tokens"]
+    mixed = mixture(posterior, AT, compute_flops=at)
+    law = np.log(posterior.predict(**AT, discrepancy=False)[0])
+    for draw, h in enumerate(exponents.ravel()):
+        noise = made.NOISE**2 * np.diag((compute / centre) ** (-2 * h))
+        carry = np.linalg.solve(0.03**2 * phi @ phi.T + noise, 0.03**2 * phi @ new.T).T
+        variance = 0.03**2 * ((new**2).sum(axis=1) - np.einsum("ij,ji->i", carry, phi @ new.T))
+        assert mixed.mean[draw] == pytest.approx(law + carry @ residual)
+        of_run = made.NOISE**2 * (at / centre) ** (-2 * h)
+        assert mixed.sd[draw] == pytest.approx(np.sqrt(variance + of_run))
+
+
+def test_a_group_that_was_seen_shifts_and_a_new_one_widens(made):
+    plain = made.made_posterior(made.made_runs(), draws=2)
+    offsets = np.broadcast_to([0.05, -0.05], (2, 2, 2))
+    posterior = with_draws(
+        plain,
+        {"group_of_row": ("row", np.zeros(28, int)), "group": ["books", "web"]},
+        group_offset=(("chain", "draw", "group"), offsets),
+        group_scale=(("chain", "draw"), np.full((2, 2), 0.04)),
+    )
+    # All rows are of the first group, so that the law lies .05 lower than they do.
+    known = mixture(posterior, AT, groups=["books", "web"])
+    new = mixture(posterior, AT)
+    assert known.mean[0] - new.mean[0] == pytest.approx([0.05, -0.05])
+    assert new.sd**2 - known.sd**2 == pytest.approx(np.full((4, 2), 0.04**2))
+    assert mixture(posterior, AT, groups=["web", "never"]).sd[0, 1] == pytest.approx(new.sd[0, 1])
+
+
 def inflated(posterior, median, spread):
     priors = {"inflation_median": median, "inflation_spread": spread}
     return bayes.Posterior(posterior.data, {**posterior.summary, "ingredients": {"priors": priors}})

@@ -138,3 +138,11 @@ def test_laws_with_different_columns_are_mixed(made, pytestconfig):
     assert set(found.beyond) >= {"params", "tokens", "sparsity"}
     with pytest.raises(InputError, match="sparsity: no column"):
         forecast(models, asked.drop(columns="S"))
+
+
+def test_a_column_of_groups_must_be_there_and_mean_something(posterior):
+    table = pd.DataFrame({"params": [1e8], "tokens": [1e10], "recipe": ["a"]})
+    with pytest.raises(InputError, match="--group: corpus: no such column; there are params, tokens, recipe"):
+        forecast(posterior, table, group="corpus")
+    with pytest.raises(InputError, match="--group: recipe: the posterior was fitted without groups"):
+        forecast(posterior, table, group="recipe")

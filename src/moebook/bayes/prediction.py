@@ -86,13 +86,15 @@ def forecast(
     flops_per_token: str = "",
     seed: int = 0,
     weights: Mapping[str, float] | None = None,
+    group: str = "",
 ) -> Forecast:
     """Predict the loss at each row of a table.
 
     posterior: one, or several of the same rows by name, which are then mixed, so that no single law decides;
     weights: {name: share in the mixture}, by default those of stacking (`moebook.bayes.compare`).
     names, flops_per_token: those of `moebook.bayes.quantities.take_points`; by default as the posterior's own
-    table was read. seed: that of `moebook.bayes.mixture.mixture`.
+    table was read. seed: that of `moebook.bayes.mixture.mixture`. group: for posteriors of grouped rows the
+    column that says the group of each point; without it, or where it names another, the group is a new one.
     Raises InputError for a row that cannot be used, an interval that the draws cannot tell, or posteriors of
     different rows, and FailedPosterior for a posterior that failed a gate.
     """
@@ -115,9 +117,13 @@ def forecast(
         name: _points_for(one, table, names, source, flops_per_token) for name, one in several.items()
     }
 
+    groups = _groups_of(table, group, several, source) if group else None
+
     def mixed(noise: bool) -> np.ndarray:
         parts = [
-            mixture(one, at.columns, noise=noise, seed=seed, compute_flops=at.compute_flops)
+            mixture(
+                one, at.columns, noise=noise, seed=seed, compute_flops=at.compute_flops, groups=groups
+            )
             for at, one in zip(asked.values(), several.values(), strict=True)
         ]
         ends = [(1 - level) / 2, 0.5, (1 + level) / 2]
@@ -153,6 +159,18 @@ def _points_for(
     by_column = stored and stored not in ("6N", "6NA") and stored not in present
     convention = flops_per_token or ("" if by_column else stored)
     return take_points(table, posterior.law, names, source, convention)
+
+
+def _groups_of(
+    table: pd.DataFrame, column: str, posteriors: Mapping[str, Posterior], source: str
+) -> list[str]:
+    """The group of each row, as text."""
+    if column not in table.columns:
+        there = ", ".join(map(str, table.columns))
+        raise InputError(f"{source}: --group: {column}: no such column; there are {there}")
+    if not any("group_offset" in one.data.posterior for one in posteriors.values()):
+        raise InputError(f"forecast: --group: {column}: the posterior was fitted without groups")
+    return table[column].map(str).tolist()
 
 
 def _together(read: list[Points]) -> Points:

@@ -43,6 +43,9 @@ def forecast(
     flops_per_token: Annotated[
         str, typer.Option(help="Where D comes from C: 6N, 6NA or a column; default: as it was fitted.")
     ] = "",
+    group: Annotated[
+        str, typer.Option(help="Column of the rows' groups, where the fit had groups; default: a new group.")
+    ] = "",
     seed: Annotated[int, typer.Option(min=0, help="Decides which draw is widened how far.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")] = False,
 ) -> None:
@@ -71,7 +74,7 @@ def forecast(
     weights = bayes.compare(stored).weights if len(stored) > 1 else {}
     mixed: Any = stored if weights else next(iter(stored.values()))
     found = [
-        predict(mixed, table, interval, names, source, flops_per_token, seed, weights or None)
+        predict(mixed, table, interval, names, source, flops_per_token, seed, weights or None, group)
         for table, source in map(asked_at, at)
     ]
     rows = together(found)
