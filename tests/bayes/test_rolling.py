@@ -171,6 +171,7 @@ def own_law():
         (("--public", "x", "--law", "abnar"), "go with a table of your own"),
         (("--public", "x"), "score: --out: missing"),
         (("--public", "x", "--out", "scores"), "x/chinchilla/runs.csv: cannot be read"),
+        (("--runs", "broken", "--out", "scores"), "broken: records: there are none"),
         (("nowhere.csv",), "nowhere.csv: no such file"),
         (("runs.csv", "--law", "newton"), "law: newton: unknown"),
         (("runs.csv", "--out", "scores"), "runs.csv: budgets: 1: two are needed"),

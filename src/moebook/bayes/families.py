@@ -93,5 +93,7 @@ def public_tables(folder: Path | None = None) -> list[Table]:
 def record_tables(runs: Path) -> list[Table]:
     """A table for each text of our own records under `runs`; sparsity varies in them: Abnar's law."""
     texts = sorted(path.name for path in (runs / "records").glob("*") if path.is_dir())
+    if not texts:
+        raise InputError(f"{runs}: records: there are none")
     law = laws.get("abnar")
     return [Table(f"own {text}", "own", law, read_runs(runs, text)[0], f"{runs} ({text})") for text in texts]
