@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from moebook.bayes import Posterior
     from moebook.bayes.comparison import Comparison
 
 SHOWN = 5
@@ -35,30 +36,41 @@ def compare(
     """
     from moebook.errors import InputError
 
-    names = [str(path) for path in posteriors]
-    places = [path.resolve() for path in posteriors]
-    if twice := [name for name, place in zip(names, places, strict=True) if places.count(place) > 1]:
-        raise InputError(f"compare: {twice[-1]}: given twice")
-    if len(names) < 2:
-        raise InputError(f"compare: {names[0]}: alone; needs at least two posteriors")
-    from moebook import bayes
+    if len(posteriors) < 2:
+        raise InputError(f"compare: {posteriors[0]}: alone; needs at least two posteriors")
     from moebook.bayes.comparison import compare as judge
 
-    last = [path.name for path in posteriors]
-    if len(set(last)) == len(last) and all(last):
+    stored = load_posteriors(posteriors, "compare")
+    found = judge(stored)
+    if as_json:
+        typer.echo(json.dumps(described(found, stored), allow_nan=False))
+    else:
+        show(found, {name: posterior.law.name for name, posterior in stored.items()})
+
+
+def load_posteriors(folders: list[Path], verb: str) -> dict[str, Posterior]:
+    """Stored posteriors by name: the last part of the folder's path where these differ.
+
+    InputError where a folder is given twice or holds none; exit code 1 where a posterior failed a gate.
+    """
+    from moebook import bayes
+    from moebook.errors import InputError
+
+    names = [str(folder) for folder in folders]
+    places = [folder.resolve() for folder in folders]
+    if twice := [name for name, place in zip(names, places, strict=True) if places.count(place) > 1]:
+        raise InputError(f"{verb}: {twice[-1]}: given twice")
+    last = [folder.name for folder in folders]
+    if len(set(last)) == len(last) > 1 and all(last):
         names = last  # short enough for a table
-    stored = {name: bayes.Posterior.load(path) for name, path in zip(names, posteriors, strict=True)}
+    stored = {name: bayes.Posterior.load(folder) for name, folder in zip(names, folders, strict=True)}
     for name, posterior in stored.items():
         try:
             bayes.require_passed(posterior.summary)
         except bayes.FailedPosterior as error:
             typer.echo(f"error: {name}: {error}", err=True)
             raise typer.Exit(1) from None
-    found = judge(stored)
-    if as_json:
-        typer.echo(json.dumps(described(found, stored), allow_nan=False))
-    else:
-        show(found, {name: posterior.law.name for name, posterior in stored.items()})
+    return stored
 
 
 def described(found: Comparison, stored: dict[str, Any]) -> dict[str, Any]:
