@@ -12,6 +12,7 @@ import numpy as np
 from moebook import laws
 from moebook.bayes.bootstrap import HUBER, fit_point
 from moebook.bayes.comparison import compare
+from moebook.bayes.doubts import budgets
 from moebook.bayes.identity import identity
 from moebook.bayes.mixture import Mixture
 from moebook.bayes.point import LN_10, PointFit, bootstrap, point_fit
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from moebook.bayes.posterior import Posterior
 
 ENDS = (0.05, 0.5, 0.95)
+SIZES = 64  # between the smallest and the largest run of a budget
+EDGE = 0.25
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,8 @@ def point_of(part: Part, name: str, settings: Settings) -> tuple[dict[str, Any],
 
     coefficients {name: value, error, low, high (of 90 % of the bootstraps), printed, apart (of the printed
     value, in standard errors)}; rmse_log10 of log10 loss, and of the printed coefficients on the same rows;
-    residual_sd of log loss; best_size: see `best_size`.
+    residual_sd of log loss; best_size: the power of compute with which the law's best size grows, beta /
+    (alpha + beta) for C = 6 N D.
     """
     law = laws.get(name)
     fit = _point(law, part.rows, part.huber, settings)
@@ -118,20 +122,42 @@ def point_of(part: Part, name: str, settings: Settings) -> tuple[dict[str, Any],
         off = np.log10(part.rows["loss_nats"].to_numpy(float) / law(printed, *columns))
         found["rmse_log10_printed"] = float(np.sqrt(np.mean(off**2)))
     if "beta" in draws:
-        low, high = np.quantile(best_size(draws), [ENDS[0], ENDS[-1]])
-        value = best_size(fit.coefficients)
-        found["best_size"] = {"value": float(value), "low": float(low), "high": float(high)}
+        value, boots = (k["beta"] / (k["alpha"] + k["beta"]) for k in (fit.coefficients, draws))
+        low, high = np.quantile(boots, [ENDS[0], ENDS[-1]]).tolist()
+        found["best_size"] = {"value": value, "low": low, "high": high}
     return found, fit
 
 
-def best_size(coefficients: Mapping[str, Any]) -> Any:
-    """The power of compute with which the best size grows: beta / (alpha + beta), for C = 6 N D."""
-    return coefficients["beta"] / (coefficients["alpha"] + coefficients["beta"])
+def best_size(posterior: Posterior) -> dict[str, Any] | None:
+    """The power of compute with which the best size grows, of the whole loss with its misfit, for C = 6 N D.
+
+    Of each draw, the best among the sizes run at each budget; a line through their logarithms. Budgets whose
+    best size lies at the end of their sizes in more than EDGE of the draws do not count: `budgets` and
+    `dropped` say how many. None where fewer than three count.
+    """
+    compute, params = posterior.compute_flops, posterior.rows["params"]
+    if compute is None:
+        return None
+    labels, log_flops, log_sizes, dropped = budgets(compute), [], [], 0
+    for budget in range(labels.max() + 1):
+        run = params[labels == budget]
+        flops = np.exp(np.log(compute[labels == budget]).mean())
+        sizes = np.geomspace(run.min(), run.max(), SIZES)
+        best = posterior.surface(params=sizes, tokens=flops / (6 * sizes))(slice(None)).argmin(axis=1)
+        if np.mean((best == 0) | (best == SIZES - 1)) > EDGE:
+            dropped += 1
+        else:
+            log_flops.append(np.log(flops))
+            log_sizes.append(np.log(sizes)[best])
+    if len(log_flops) < 3:
+        return None
+    x = np.array(log_flops) - np.mean(log_flops)
+    return {**_ends(x @ np.array(log_sizes) / (x @ x)), "budgets": len(x), "dropped": dropped}
 
 
 def described(posterior: Posterior) -> dict[str, Any]:
     """status, gates, and of a posterior that passed: `quantities` {name: q05, q50, q95, their Monte Carlo
-    errors, identified}, and `misfit`: its standard deviation over the rows, on log loss."""
+    errors, identified}, `misfit`: its standard deviation over the rows, on log loss, and `best_size`."""
     found = {
         "identity": posterior.identity, "status": posterior.summary["status"],
         "gates": posterior.summary["gates"],
@@ -144,7 +170,7 @@ def described(posterior: Posterior) -> dict[str, Any]:
     misfit = posterior.residual(misfit=False) - posterior.residual(misfit=True)
     found["misfit"] = _ends(misfit.std(axis=1))
     if posterior.law.name == "chinchilla":
-        found["best_size"] = _ends(best_size(posterior.totals()))
+        found["best_size"] = best_size(posterior)
     return found
 
 
