@@ -54,14 +54,12 @@ from moebook.book.contents.others import (
     refits_in_numbers,
     widths_in_words,
 )
+from moebook.book.contents.others_recipes import recipe_figures, recipe_table, recipes_in_words
 from moebook.book.contents.others_wrong import (
     form_table,
     forms_in_words,
     held_out_figure,
     held_out_in_words,
-    recipe_figures,
-    recipe_table,
-    recipes_in_words,
     split_in_words,
     spread_of_laws_figure,
     spread_of_laws_in_words,
