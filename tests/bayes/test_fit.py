@@ -164,3 +164,11 @@ def test_published_runs_of_chinchilla(shared):
     assert 0.25 < estimates["alpha"]["q50"] < 0.5
     assert 0.25 < estimates["beta"]["q50"] < 0.5
     assert estimates["E"]["q95"] > 1.8172 > estimates["E"]["q05"]
+
+
+def test_draws_of_another_fit_are_not_taken_for_these(chinchilla_posterior, tmp_path):
+    chinchilla_posterior.save(tmp_path / "fit")
+    file = tmp_path / "fit" / "posterior.nc"
+    file.write_bytes(file.read_bytes()[:-1] + b"\0\1")
+    with pytest.raises(InputError, match=r"posterior\.nc: is not the file that summary\.json describes"):
+        bayes.Posterior.load(tmp_path / "fit")

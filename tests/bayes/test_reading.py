@@ -13,6 +13,7 @@ from moebook.bayes.data import take_rows
 from moebook.bayes.doubts import budgets, doubts
 from moebook.bayes.quantities import take_points
 from moebook.bayes.reading import finished, read_table
+from moebook.bayes.request import request
 from moebook.errors import InputError
 
 CHINCHILLA, ABNAR = laws.get("chinchilla"), laws.get("abnar")
@@ -176,7 +177,7 @@ def test_tokens_come_from_compute_by_the_stated_convention(runs):
     table = runs.assign(C=6 * runs.params * runs.tokens).drop(columns="tokens")
     points = take_points(table, CHINCHILLA)
     assert points.columns["tokens"] == pytest.approx(runs.tokens) and points.flops_per_token == "6N"
-    assert points.derived == ("D = C / (6 N, N = params) with C = C",)
+    assert points.derived == ("D = C / (6 N), C from C, N from params",)
     half = take_points(table.assign(N_a=runs.params / 2), CHINCHILLA)
     assert half.columns["tokens"] == pytest.approx(2 * runs.tokens) and half.flops_per_token == "6NA"
     whole = take_points(table.assign(N_a=runs.params / 2), CHINCHILLA, flops_per_token="6N")
@@ -345,3 +346,23 @@ def test_tables_of_others_are_read_as_they_are(shared):
     ]  # fmt: skip
     rows = take_rows(variant, CHINCHILLA)
     assert rows.points.flops_per_token == "6N" and rows.points.derived[0].startswith("D = C / (6 N")
+
+
+def test_a_table_of_one_loss_is_refused(made):
+    with pytest.raises(InputError, match="made: loss: 2.5: every run has the same loss"):
+        request(made.made_runs().assign(loss=2.5), "chinchilla", source="made")
+
+
+def test_perplexities_are_doubted(made):
+    runs = made.made_runs()
+    asked = request(runs.assign(loss=np.exp(runs["loss"])), "chinchilla", source="made")
+    assert "high losses" in {doubt.name for doubt in asked.doubts}
+    assert "high losses" not in {doubt.name for doubt in request(runs, "chinchilla").doubts}
+
+
+def test_json_nested_beyond_reading_is_refused(tmp_path):
+    deep = "[" * 100_000 + "]" * 100_000
+    for name, text in (("runs.json", deep), ("runs.jsonl", deep)):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(InputError, match="is no JSON"):
+            read_table(tmp_path / name)

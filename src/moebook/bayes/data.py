@@ -79,6 +79,11 @@ def take_rows(
                 f"{source}: {points.column_of(name)}: {values[0]:.6g}: the same in every row; "
                 f"the law {law.name} has a term in {name}, which only runs that differ in it can show"
             )
+    if np.ptp(points.loss_nats) == 0:
+        raise InputError(
+            f"{source}: {points.column_of(LOSS)}: {points.loss_nats[0]:.6g}: every run has the same loss; "
+            "there is nothing to fit"
+        )
     order = np.lexsort([points.loss_nats, *(points.columns[name] for name in reversed(law.columns))])
     points = points.take(order)
     effects = take_effects(table, wanted or Wanted(), points.compute_flops, order, source)

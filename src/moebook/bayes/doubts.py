@@ -17,6 +17,8 @@ CONFOUNDED_FROM = 0.95  # correlation of log N and log D
 FEW_BUDGETS = 3
 WIDTH_OF_A_BUDGET = 1.5  # runs whose compute lies within this factor of the smallest are of one budget
 NARROW_BELOW = 4.0  # largest over smallest N, or D
+#: log of 100,000: the loss of a uniform guess over as large a vocabulary as is common.
+HIGHEST_LOSS = 11.6
 RISING_FROM = 0.2  # rank correlation of loss and compute
 
 
@@ -104,7 +106,8 @@ def _of_compute(rows: Rows) -> Iterator[Doubt]:
             f"{'one budget' if count == 1 else f'{count} budgets'} of compute only ({compute.min():.3g} to "
             f"{compute.max():.3g} FLOPs): nothing checks how the law carries over to another",
         )
-    rank = stats.spearmanr(compute, rows.loss_nats).statistic if len(np.unique(compute)) > 1 else 0.0
+    varied = len(np.unique(compute)) > 1 and len(np.unique(rows.loss_nats)) > 1
+    rank = stats.spearmanr(compute, rows.loss_nats).statistic if varied else 0.0
     if rank > RISING_FROM:
         yield Doubt(
             "rising loss",
@@ -128,6 +131,12 @@ def _of_losses(rows: Rows) -> Iterator[Doubt]:
     if column.lower().replace("/", "_").rpartition(".")[2] in TRAINING_LOSS:
         yield Doubt("training loss", f"{column} is a loss on training text, not on held-out text")
     losses = rows.loss_nats
+    if losses.max() > HIGHEST_LOSS:
+        yield Doubt(
+            "high losses",
+            f"losses of up to {losses.max():.4g} nats: more than a model that knows nothing makes of 100,000 "
+            "tokens: perplexities, or another unit?",
+        )
     scale = next((found.scale for found in rows.points.found if found.field == LOSS), 1.0)
     digits = _decimals(losses / scale)
     if digits <= 2:

@@ -16,7 +16,7 @@ import xarray as xr
 from moebook import laws
 from moebook.bayes.discrepancy import Basis
 from moebook.errors import InputError
-from moebook.files import write_atomic
+from moebook.files import sha256_hex, write_atomic
 
 DRAWS_FILE = "posterior.nc"
 SUMMARY_FILE = "summary.json"
@@ -214,8 +214,9 @@ class Posterior:
         finally:
             unfinished.unlink(missing_ok=True)
         write_atomic(folder / DRAWS_FILE, content)
+        summary = {**self.summary, "draws_sha256": sha256_hex(content)}
         write_atomic(
-            folder / SUMMARY_FILE, json.dumps(self.summary, indent=1, sort_keys=True, allow_nan=False) + "\n"
+            folder / SUMMARY_FILE, json.dumps(summary, indent=1, sort_keys=True, allow_nan=False) + "\n"
         )
 
     @classmethod
@@ -228,6 +229,12 @@ class Posterior:
                     f"{folder / name}: no such file; a posterior is a folder that `moebook fit` wrote"
                 )
         summary = read_summary(folder)
+        expected = summary.pop("draws_sha256", None)
+        if expected is not None and sha256_hex((folder / DRAWS_FILE).read_bytes()) != expected:
+            raise InputError(
+                f"{folder / DRAWS_FILE}: is not the file that {SUMMARY_FILE} describes: it was cut, changed, "
+                "or belongs to another fit"
+            )
         groups = {}
         try:
             for group in ("posterior", "prior", "constant_data", "observed_data"):
@@ -250,7 +257,7 @@ def read_summary(folder: Path | str) -> dict[str, Any]:
         return summary
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: is not the summary of a posterior: {error}") from error
 
 

@@ -124,7 +124,8 @@ def take_points(
                 "since N counts experts that a token does not use: name --columns params_active=..., or "
                 "insist with --flops-per-token 6N"
             )
-        formula = f"C / ({_spelled(convention, columns)}) with C = {columns['compute_flops']}"
+        per_token, where = _spelled(convention, columns)
+        formula = f"C / ({per_token}), C from {columns['compute_flops']}{where}"
         add("tokens", formula, values["compute_flops"] / cost)
         derived.append(f"D = {formula}")
     for name in (*law.columns, *([LOSS] if losses else [])):
@@ -135,7 +136,8 @@ def take_points(
     compute = values.get("compute_flops")
     if compute is None and cost is not None and "tokens" in values and not doubtful:
         compute = cost * values["tokens"]
-        derived.append(f"C = {_spelled(convention, columns)} D (for budgets; the law does not read it)")
+        per_token, where = _spelled(convention, columns)
+        derived.append(f"C = {per_token} D{where} (for budgets; the law does not read it)")
     return Points(
         columns={name: values[name] for name in law.columns},
         loss_nats=values.get(LOSS),
@@ -220,13 +222,13 @@ def _flops_of_a_token(
     return 6 * values[name], convention, sparse and not asked and convention == SIX_N
 
 
-def _spelled(convention: str, columns: dict[str, str]) -> str:
-    """A convention with the column that it reads: `6 N with N = params`."""
+def _spelled(convention: str, columns: dict[str, str]) -> tuple[str, str]:
+    """FLOPs of a token by a convention, and where its letter comes from: `6 N`, `, N from params`."""
     letters = {SIX_N: ("6 N", "params"), SIX_N_ACTIVE: ("6 N_a", "params_active")}
     if convention not in letters:
-        return convention
+        return convention, ""
     said, name = letters[convention]
-    return f"{said}, {said[2:]} = {columns.get(name, name)}"
+    return said, f", {said[2:]} from {columns.get(name, name)}"
 
 
 def _missing(name: str, law: Law, table: pd.DataFrame, source: str) -> str:
@@ -235,5 +237,5 @@ def _missing(name: str, law: Law, table: pd.DataFrame, source: str) -> str:
     if name == "sparsity":
         return f"{line}; without sparsity (or E and K) use --law chinchilla, which reads params and tokens"
     if name == "tokens":
-        return f"{line}; tokens also come from a column of FLOPs, by --flops-per-token"
+        return f"{line}; name it as in --columns tokens=COLUMN, or name compute_flops, and D comes from C"
     return f"{line}; name it as in --columns {called(name)}=COLUMN"

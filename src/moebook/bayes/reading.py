@@ -119,10 +119,13 @@ def _json(text: str, path: Path, lines: bool) -> pd.DataFrame:
         for number, line in enumerate(filter(str.strip, text.splitlines()), start=1):
             try:
                 runs.append(json.loads(line))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise InputError(f"{path}: row {number}: is no JSON: {error}") from None
     else:
-        runs = json.loads(text)
+        try:
+            runs = json.loads(text)
+        except RecursionError as error:
+            raise InputError(f"{path}: is no JSON of runs: {error}") from None
         if isinstance(runs, dict):  # {"runs": [...]}, or one list a column
             listed = [value for value in runs.values() if isinstance(value, list)]
             if len(runs) > 1 and len(listed) == len(runs):

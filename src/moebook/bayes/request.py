@@ -36,6 +36,8 @@ class Sampler:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"sampler: {name}: {value!r}: must be a whole number of at least 1")
+        if self.draws < 4:
+            raise InputError(f"sampler: draws: {self.draws}: at least 4, so that chains can be halved")
         if self.chains < 2:
             raise InputError(f"sampler: chains: {self.chains}: at least 2, so that they can be compared")
         if not 0 < self.target_accept < 1:
