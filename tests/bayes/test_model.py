@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from moebook import bayes, laws
+from moebook.bayes.compiled import _MADE
 from moebook.bayes.discrepancy import fitted_basis
 from moebook.bayes.model import Form, build, data_of
 from moebook.bayes.priors import Priors
@@ -79,22 +80,14 @@ def test_weights_drawn_afterwards_are_those_of_the_regression(case):
     np.testing.assert_allclose(np.cov(weights.T), np.eye(16) - TAU * gain @ phi, atol=7 * error)
 
 
-def test_one_model_compiled_takes_other_rows(case):
-    from moebook.bayes.fitting import compiled_model
-
-    law, form = case[0], Form(16)
-    model, compiled = compiled_model(law, Priors(pairs=8), form)
-    again = compiled_model(law, Priors(pairs=8), form)
-    assert model is again[0] and compiled is again[1]
-    assert compiled_model(law, Priors(pairs=8, noise_median=0.02), form)[1] is not compiled
-
-
 def test_a_fit_does_not_hang_on_the_fits_before_it(chinchilla_runs):
     columns = {"params": "N", "tokens": "D", "loss": "loss"}
     settings = {"columns": columns, "draws": 40, "tune": 60, "progress": False}
     other = chinchilla_runs.assign(loss=chinchilla_runs["loss"] * 3)
     first = bayes.fit(chinchilla_runs, "chinchilla", **settings)
+    models = len(_MADE)
     bayes.fit(other, "chinchilla", **settings)
+    assert len(_MADE) == models, "one model takes any rows"
     again = bayes.fit(chinchilla_runs, "chinchilla", **settings)
     for group in ("posterior", "prior"):
         assert first.data[group].identical(again.data[group])

@@ -9,5 +9,4 @@ if "pytensor" not in sys.modules:
     flags = os.environ.get("PYTENSOR_FLAGS", "")
     if "cxx" not in flags:
         os.environ["PYTENSOR_FLAGS"] = f"{flags},cxx=".lstrip(",")
-warnings.filterwarnings("ignore", message="Loop fusion failed", category=UserWarning)
 warnings.filterwarnings("ignore", message="\nArviZ is undergoing", category=FutureWarning)

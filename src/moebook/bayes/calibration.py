@@ -27,9 +27,9 @@ from threadpoolctl import threadpool_limits
 from moebook import laws
 from moebook.bayes.assembly import add_weights, constant_data
 from moebook.bayes.columns import LOSS
+from moebook.bayes.compiled import compiled_model
 from moebook.bayes.data import Rows
 from moebook.bayes.effects import EXPONENTS
-from moebook.bayes.fitting import compiled_model
 from moebook.bayes.model import DIMS, LEVEL, prior_variables, sampled_names
 from moebook.bayes.plants import Plant
 from moebook.bayes.posterior import Posterior

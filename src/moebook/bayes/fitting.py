@@ -21,8 +21,9 @@ from threadpoolctl import threadpool_limits
 
 from moebook import laws
 from moebook.bayes.assembly import assemble
+from moebook.bayes.compiled import compiled_model
 from moebook.bayes.effects import Wanted
-from moebook.bayes.model import DIMS, Form, build, prior_variables, sampled_names
+from moebook.bayes.model import DIMS, Form, prior_variables
 from moebook.bayes.posterior import Posterior
 from moebook.bayes.prepared import Prepared
 from moebook.bayes.priors import Priors
@@ -77,19 +78,6 @@ def fit(
     with _say(progress, "prior draws, gates and checks"):
         prior = _draw_prior(model, law, priors, made.form, sampler, asked.seed)
         return assemble(trace, prior, asked, made, {**asked.excluded, **(excluded or {})})
-
-
-_COMPILED: dict[tuple[Any, ...], tuple[pm.Model, Any]] = {}
-
-
-def compiled_model(law: laws.Law, priors: Priors, form: Form) -> tuple[pm.Model, Any]:
-    """A law's model and its compiled form, which takes any rows (`data_of`); made once in a process."""
-    key = (law.function, law.totals, priors, form)
-    if key not in _COMPILED:
-        model = build(law, priors, form)
-        kept = [*sampled_names(law, priors, form), *(["discrepancy_weights"] if priors.robust else [])]
-        _COMPILED[key] = model, nutpie.compile_pymc_model(model, var_names=kept)
-    return _COMPILED[key]
 
 
 def _sample(compiled: Any, sampler: Sampler, seed: int, progress: bool) -> az.InferenceData:

@@ -27,7 +27,7 @@ class Sampler:
     chains: int = 4
     draws: int = 2000
     tune: int = 1000
-    target_accept: float = 0.97
+    target_accept: float = 0.985
     stored: int = 500
     prior_draws: int = 2000
 

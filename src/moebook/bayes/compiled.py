@@ -1,0 +1,117 @@
+"""A law's model as machine code: compiled once, kept for other processes, the same bits either way.
+
+Compiling takes half a minute of a core, nearly all of it Numba's; reading machine code takes a tenth of a
+second. Numba's own cache cannot keep what nutpie compiles (closures over pointers): the object code is kept
+here, by Numba's own serialisation, under a hash of everything that decides it: the sources of law and model,
+priors, versions, and the processor. What cannot be read back is compiled anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import pickle
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numba
+import nutpie
+import pymc as pm
+import pytensor.tensor.rewriting.elemwise as fusion
+from numba.core.registry import cpu_target
+from nutpie import compile_pymc as parts
+from pymc.initial_point import make_initial_point_fn
+
+from moebook import laws
+from moebook.bayes.identity import plain
+from moebook.bayes.model import Form, build, sampled_names
+from moebook.bayes.priors import Priors
+from moebook.files import cache_folder, canonical_json, sha256_hex, write_atomic
+
+# PyTensor fuses up to 32 operands where there is no C compiler, a limit of NumPy's loops that Numba has not.
+# Left alone, the density stays a hundred loops over the rows: twice the compiling, a third more sampling.
+fusion.elemwise_max_operands_fct = lambda node: 1024
+
+_KEPT = ("shared_data", "user_data", "n_expanded", "shape_info", "_n_dim", "_shapes", "_coords", "dims")
+_CODE = ("compiled_logp_func", "compiled_expand_func")
+_MADE: dict[tuple[Any, ...], tuple[pm.Model, Any]] = {}
+
+
+def compiled_model(law: laws.Law, priors: Priors, form: Form) -> tuple[pm.Model, Any]:
+    """A law's model and its compiled form, which takes any rows (`model.data_of`); once in a process."""
+    key = (law.function, law.totals, priors, form)
+    if key not in _MADE:
+        model = build(law, priors, form)
+        kept = [*sampled_names(law, priors, form), *(["discrepancy_weights"] if priors.robust else [])]
+        file = cache_folder() / "compiled" / f"{_key(law, priors, form)}.numba"
+        compiled = _read(file, model)
+        if compiled is None:
+            compiled = nutpie.compile_pymc_model(model, var_names=kept)
+            _write(file, compiled)
+        _MADE[key] = model, compiled
+    return _MADE[key]
+
+
+def _key(law: laws.Law, priors: Priors, form: Form) -> str:
+    """sha256 of everything that decides the machine code."""
+    folder = Path(__file__).parent
+    sources = [*law.files(), *(folder / name for name in ("compiled.py", "model.py", "totals.py"))]
+    code = {
+        "law": law.name,
+        "sources": [sha256_hex(path.read_bytes()) for path in sources],
+        "priors": asdict(priors),
+        "form": asdict(form),
+        "versions": {
+            name: importlib.metadata.version(name)
+            for name in ("llvmlite", "numba", "numpy", "nutpie", "pymc", "pytensor", "scipy")
+        },
+        "processor": [str(part) for part in cpu_target.target_context.codegen().magic_tuple()],
+        "options": [numba.config.OPT, numba.config.CPU_NAME, numba.config.CPU_FEATURES],
+    }
+    return sha256_hex(canonical_json(plain({k: _text(v) for k, v in code.items()}, "compiled")))[:32]
+
+
+def _text(value: Any) -> Any:
+    """JSON types of options that may be None or objects."""
+    return [str(item) for item in value] if isinstance(value, list) else value
+
+
+def _write(file: Path, compiled: Any) -> None:
+    """Keep the machine code, unless it holds addresses of this process."""
+    functions = [getattr(compiled, name) for name in _CODE]
+    if any(function._library.has_dynamic_globals for function in functions):
+        return
+    code = [(f._library.serialize_using_object_code(), f._wrapper_name) for f in functions]
+    content = pickle.dumps((code, {name: getattr(compiled, name) for name in _KEPT}))
+    write_atomic(file, hashlib.sha256(content).digest() + content)
+
+
+def _read(file: Path, model: pm.Model) -> Any | None:
+    """What `_write` kept, bound to a model; None where there is no whole file."""
+    stored = file.read_bytes() if file.is_file() else b""
+    digest, content = stored[:32], stored[32:]
+    if hashlib.sha256(content).digest() != digest:
+        return None
+    code, kept = pickle.loads(content)
+    codegen = cpu_target.target_context.codegen()
+    functions = {}
+    for name, (state, wrapper) in zip(_CODE, code, strict=True):
+        library = codegen.unserialize_library(state)
+        # The library is held on to: its memory is the code.
+        functions[name] = SimpleNamespace(address=library.get_pointer_to_function(wrapper), library=library)
+    kept["user_data"] = parts.update_user_data(kept["user_data"], kept["shared_data"])
+    names = [model.rvs_to_values[variable].name for variable in model.free_RVs]
+    start = make_initial_point_fn(
+        model=model, return_transformed=True, default_strategy="support_point", jitter_rvs=set(model.free_RVs)
+    )
+    return parts.CompiledPyMCModel(
+        **functions,
+        **kept,
+        initial_point_func=parts._rv_dict_to_flat_array_wrapper(
+            parts._wrap_with_lock(start), names=names, shapes=[kept["_shapes"][name] for name in names]
+        ),
+        logp_func=None,
+        expand_func=None,
+    )

@@ -1,0 +1,65 @@
+"""Machine code that is kept: another process samples the same bits without compiling."""
+
+import numpy as np
+import nutpie
+import pytest
+
+from moebook import bayes, laws
+from moebook.bayes import compiled
+from moebook.bayes.model import Form
+from moebook.bayes.priors import Priors
+
+SMALL = Priors(pairs=4, growth=0.0)
+
+
+class Compiled(Exception):
+    """Something was compiled."""
+
+
+def refuse(*args, **kwargs):
+    raise Compiled
+
+
+@pytest.mark.slow
+def test_a_second_process_reads_what_the_first_compiled(made, tmp_path, monkeypatch):
+    """A process that has compiled nothing is one whose memory of models is empty."""
+    monkeypatch.setenv("MOEBOOK_CACHE", str(tmp_path))
+    monkeypatch.setattr(compiled, "_MADE", {})
+    settings = {"priors": SMALL, "draws": 50, "tune": 50, "progress": False}
+    first = bayes.fit(made.made_runs(), "chinchilla", **settings)
+    (file,) = (tmp_path / "compiled").iterdir()
+
+    monkeypatch.setattr(compiled, "_MADE", {})
+    monkeypatch.setattr(nutpie, "compile_pymc_model", refuse)
+    again = bayes.fit(made.made_runs(), "chinchilla", **settings)
+    for name in first.data.posterior.data_vars:
+        assert np.array_equal(first.draws(name), again.draws(name)), name
+    other = bayes.fit(made.made_runs(seed=5), "chinchilla", **settings)
+    assert not np.array_equal(other.draws("alpha"), again.draws("alpha")), "other rows, same code"
+
+    monkeypatch.setattr(compiled, "_MADE", {})
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(Compiled):
+        bayes.fit(made.made_runs(), "chinchilla", **settings)
+
+
+def test_code_is_kept_apart_by_all_that_decides_it(monkeypatch):
+    law, form = laws.get("chinchilla"), Form(8)
+    keys = {
+        compiled._key(law, SMALL, form),
+        compiled._key(laws.get("abnar"), SMALL, form),
+        compiled._key(law, Priors(pairs=4), form),
+        compiled._key(law, SMALL, Form(8, groups=2)),
+    }
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0")
+    keys.add(compiled._key(law, SMALL, form))
+    assert len(keys) == 5
+
+
+def test_pytensor_fuses_without_its_limit_on_operands():
+    """A density of one loop, not a hundred: PyTensor warns where it gives up."""
+    import pytensor.tensor.rewriting.elemwise as fusion
+
+    assert fusion.elemwise_max_operands_fct(None) >= 1024
