@@ -80,27 +80,40 @@ def test_records_have_the_planned_keys_and_a_second_drive_has_nothing_to_do(
     assert all(0 < loss < 5.6 for loss in undisturbed.values())
 
 
-def test_a_killed_worker_is_reported_not_recorded_and_taken_up_again(
+def test_a_killed_worker_s_trunk_goes_on_in_another_and_nothing_is_lost(
     study, undisturbed, text_folder, tmp_path
 ):
-    killed = []
+    killed, said = [], []
 
     def kill_once(state, news):
+        said.append(news)
         if not killed and any(running.steps_done > 20 for running in state.running.values()):
             (child,) = multiprocessing.active_children()
-            killed.append(next(iter(state.running.values())).trunk)
+            killed.append(child.pid)
             os.kill(child.pid, signal.SIGKILL)
 
     state = drive(study, text_folder, tmp_path, watch=kill_once)
+    (lost,) = (line for line in said if line.startswith("lost"))
+    assert "SIGKILL" in lost and killed
+    assert not state.failures and state.left == 0
+    assert losses(tmp_path) == undisturbed and Store(tmp_path).check() == []
+
+
+def test_a_trunk_that_kills_every_worker_is_reported_not_recorded(study, text_folder, tmp_path):
+    killed = []
+
+    def kill_always(state, news):
+        for child in multiprocessing.active_children():
+            if state.running and child.pid not in killed:
+                killed.append(child.pid)
+                os.kill(child.pid, signal.SIGKILL)
+
+    opened = open_study(str(study), text_folder, tmp_path, only=["width=16", "seed=0"])
+    job = Job(opened.study.name, opened.study.text, text_folder, tmp_path, tmp_path / "work")
+    state = run_trunks(opened.missing(), opened.costs(1).trunk_seconds, job, 1, watch=kill_always)
     ((trunk, reason),) = state.failures
-    assert trunk == killed[0] and "SIGKILL" in reason
-    stored = losses(tmp_path)  # the shorter run of its trunk may have been stored just before
-    lacking = {cell.key for cell in trunk.cells} - set(stored)
-    assert lacking and len(lacking) <= state.left <= len(trunk.cells)
-    assert stored.items() <= undisturbed.items() and Store(tmp_path).check() == []
-    again = drive(study, text_folder, tmp_path)
-    assert not again.failures and [t.name for t in again.trunks] == [trunk.name]
-    assert losses(tmp_path) == undisturbed
+    assert trunk == opened.trunks[0] and "SIGKILL" in reason and "3 times" in reason and len(killed) == 3
+    assert losses(tmp_path) == {} and state.left == state.failed == 1
 
 
 def test_two_drivers_on_one_store_share_the_work(study, undisturbed, text_folder, tmp_path):
@@ -119,7 +132,7 @@ def test_ctrl_c_and_a_killed_driver_leave_a_store_that_goes_on(study, undisturbe
     work = tmp_path / "work"
 
     def started():
-        return any(path.is_dir() and path.name != "locks" for path in work.glob("*"))
+        return any(path.is_dir() for path in work.glob("*"))
 
     driver = command(study, text_folder, tmp_path, "--workers", "1")
     wait_until(started)
@@ -130,12 +143,10 @@ def test_ctrl_c_and_a_killed_driver_leave_a_store_that_goes_on(study, undisturbe
     assert before < 6 and Store(tmp_path).check() == []
 
     driver = command(study, text_folder, tmp_path, "--workers", "1")
-    wait_until(lambda: open_study(str(study), text_folder, tmp_path).running(work) > 0)
+    wait_until(lambda: open_study(str(study), text_folder, tmp_path).running(work))
     driver.kill()
     driver.communicate()
-    wait_until(
-        lambda: open_study(str(study), text_folder, tmp_path).running(work) == 0
-    )  # its worker ends too
+    wait_until(lambda: not open_study(str(study), text_folder, tmp_path).running(work))  # its worker ends too
     assert not any(record.status == "failed" for record in Store(tmp_path).load())
     state = drive(study, text_folder, tmp_path)
     assert not state.failures and losses(tmp_path) == undisturbed
@@ -170,7 +181,6 @@ def test_only_a_failure_of_the_runs_own_code_becomes_a_record(
     opened = open_study(str(study), text_folder, tmp_path)
     trunk = opened.trunks[-1]
     text = load_text(opened.study.text, text_folder)
-    here, there = multiprocessing.Pipe()
     good = worker_module.train_trunk
 
     def fail(*arguments, **options):
@@ -178,7 +188,7 @@ def test_only_a_failure_of_the_runs_own_code_becomes_a_record(
 
     def attempt(retry):
         job = Job("tiny", opened.study.text, text_folder, tmp_path, tmp_path / "work", retry)
-        return worker_module._attempt(there, job, text, trunk)
+        return worker_module.attempt(job, text, trunk, lambda *said: None)
 
     monkeypatch.setattr(worker_module, "train_trunk", fail)
     how, reason, statuses = attempt(retry=False)
@@ -218,5 +228,5 @@ def test_whether_to_compile_comes_from_the_shell_to_the_trainer(
     line = ["study", "run", study, "--folder", text_folder, "--runs", tmp_path, *words]
     assert CliRunner().invoke(app, list(map(str, line))).exit_code == 130
     ((trunk, job),) = jobs
-    worker_module._attempt(None, job, load_text(job.text, job.folder), trunk)
+    worker_module.attempt(job, load_text(job.text, job.folder), trunk, print)
     assert options["compiled"] is compiled

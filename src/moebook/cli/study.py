@@ -177,26 +177,39 @@ def study_status(
     only: OnlyOption = (),
     as_json: JsonOption = False,
 ) -> None:
-    """Say how many of a study's runs are done, diverged, failed, missing, and how many trunks are in work.
+    """Say how many of a study's runs are done, diverged, failed, missing, and which trunks are in work.
+
+    Those of any driver on any machine that shares the folder: steps, loss, machine and process.
 
     Example: moebook study status quick --json
     """
+    from moebook.study import standing_of
+
     opened, costs = _open(name, folder, runs, 0, only)
-    report = opened.counts() | {
-        "study": opened.study.name, "running_trunks": opened.running(runs / "work"), "flops": costs.flops,
-        "missing_flops": costs.missing_flops, "expected_seconds": round(costs.seconds, 1),
-    }  # fmt: skip
+    report = standing_of(opened, costs, runs / "work")
     if as_json:
         typer.echo(json.dumps(report, allow_nan=False))
         return
-    from moebook.cli.tables import duration
+    from moebook.cli.tables import duration, print_table
 
     names = ("done", "diverged", "failed", "missing")
     typer.echo(
         f"{report['study']}: " + ", ".join(f"{report[n]} {n}" for n in names) + f" of {report['cells']} runs"
     )
-    typer.echo(f"{report['running_trunks']} trunks in work; {report['missing_flops']:.3g} FLOPs missing, "
-               f"expected {duration(report['expected_seconds'])}")  # fmt: skip
+    typer.echo(
+        f"{report['running_trunks']} trunks in work; {report['flops_left']:.3g} FLOPs left, expected "
+        f"{duration(report['seconds_left'])} with {report['workers']} processes"
+    )
+    rows = [
+        [
+            str(t["width"]), f"{t['sparsity']:.5g}", str(t["seed"]), f"{t['steps_done']}/{t['steps']}",
+            "" if t["loss_nats"] is None else f"{t['loss_nats']:.3f}", f"{t['host']} {t['pid']}",
+            f"{t['silent_seconds']:.0f} s",
+        ]
+        for t in report["running"]
+    ]  # fmt: skip
+    if rows:
+        print_table(("width", "S", "seed", "step", "loss", "on", "heard of"), rows, left=0)
 
 
 def _open(

@@ -1,4 +1,4 @@
-"""How a drive shows where it stands: Rich bars on a terminal, plain lines elsewhere."""
+"""How a drive shows where it stands: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -6,30 +6,56 @@ import sys
 import time
 from types import TracebackType
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich import box
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 
-from moebook.study.execute import State
+from moebook.study.state import Running, State
 
 PLAIN_SECONDS = 30.0
+ROWS = 24  # trunks in work that a terminal has room for
 
 
 def standing(state: State) -> str:
     """Where a drive stands, in one line: runs done, running, failed; FLOPs and time left."""
-    flops = state.flops
-    left = (1 - state.share_done(flops)) * sum(flops.values())
-    failed = state.count("failed") + sum(1 for trunk, _ in state.failures if not _recorded(state, trunk))
-    parts = [f"{state.count('done')}/{state.cells} done", f"{len(state.running)} running"]
-    if diverged := state.count("diverged"):
-        parts.append(f"{diverged} diverged")
-    parts.append(f"{failed} failed")
-    parts.append(f"{left:.2e} FLOPs left")
-    parts.append(f"{state.seconds_left / 60:.1f} min left")
-    return " · ".join(parts)
+    figures = [(name, value) for name, value in _figures(state) if name != "diverged" or value != "0"]
+    return " · ".join(f"{value} {name}" for name, value in figures)
 
 
-def _recorded(state: State, trunk: object) -> bool:
-    return any(state.statuses.get(cell.key) == "failed" for cell in trunk.cells)
+def _figures(state: State) -> list[tuple[str, str]]:
+    return [
+        ("done", f"{state.count('done')}/{state.cells}"), ("running", str(len(state.running))),
+        ("diverged", str(state.count("diverged"))), ("failed", str(state.failed)),
+        ("FLOPs left", f"{state.flops_left:.2e}"), ("min left", f"{state.seconds_left / 60:.1f}"),
+    ]  # fmt: skip
+
+
+def live_table(name: str, state: State) -> Group:
+    """The drive's figures, and a row for each trunk in work, the furthest first."""
+    head = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"study {name}", title_justify="left")
+    for label, _ in _figures(state):
+        head.add_column(label, justify="right")
+    head.add_row(*(value for _, value in _figures(state)))
+    trunks = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for label in ("width", "S", "E", "seed", "step", "", "loss", "on"):
+        trunks.add_column(label, justify="left" if label in ("", "on") else "right", no_wrap=True)
+    running = sorted(state.running.values(), key=lambda r: -r.steps_done / (r.steps or 1))
+    for each in running[:ROWS]:
+        trunks.add_row(*_row(each))
+    more = [f"and {len(running) - ROWS} more"] if len(running) > ROWS else []
+    return Group(head, trunks, *more)
+
+
+def _row(running: Running) -> tuple[str | ProgressBar, ...]:
+    model = running.trunk.model
+    return (
+        str(model.width), f"{model.sparsity:.5g}", str(model.experts), str(running.trunk.seed),
+        f"{running.steps_done}/{running.steps}" if running.steps else "",
+        ProgressBar(total=running.steps or 1, completed=running.steps_done, width=20),
+        "" if running.loss_nats is None else f"{running.loss_nats:.3f}", running.where,
+    )  # fmt: skip
 
 
 class Display:
@@ -38,46 +64,30 @@ class Display:
     def __init__(self, name: str, console: Console | None = None) -> None:
         self.name = name
         self.console = console or Console(file=sys.stderr)
-        self.bars: Progress | None = None
-        self.whole: TaskID | None = None
-        self.tasks: dict[int, TaskID] = {}
         self.shown = time.monotonic()
-        if self.console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[news]}"))
-            self.bars = Progress(*columns, console=self.console, refresh_per_second=4)
-            self.whole = self.bars.add_task(f"study {name}", total=1.0, news="starting")
+        self.live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
 
     def __enter__(self) -> Display:
-        if self.bars:
-            self.bars.start()
+        if self.live:
+            self.live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.bars:
-            self.bars.stop()
+        if self.live:
+            self.live.stop()
 
     def __call__(self, state: State, news: str) -> None:
         """Show the state; a line of news is printed and stays."""
-        if self.bars is None:
+        if self.live is None:
             if news or time.monotonic() - self.shown > PLAIN_SECONDS:
                 self.shown = time.monotonic()
                 line = f"{news} ({standing(state)})" if news else standing(state)
                 self.console.print(line, soft_wrap=True, highlight=False)
             return
         if news:
-            self.bars.console.print(news, highlight=False)
-        self.bars.update(self.whole, completed=state.share_done(state.flops), news=standing(state))
-        for number in [n for n in self.tasks if n not in state.running]:
-            self.bars.remove_task(self.tasks.pop(number))
-        for number, running in state.running.items():
-            if number not in self.tasks:
-                self.tasks[number] = self.bars.add_task("", total=1.0, news="")
-            model = running.trunk.model
-            loss = "" if running.loss_nats is None else f"loss {running.loss_nats:.3f}"
-            self.bars.update(
-                self.tasks[number],
-                description=f"  width {model.width} S {model.sparsity:.5g} seed {running.trunk.seed}",
-                completed=running.steps_done, total=running.steps or None, news=loss,
-            )  # fmt: skip
+            self.live.console.print(news, highlight=False)
+        if news or time.monotonic() - self.shown > 0.25:
+            self.shown = time.monotonic()
+            self.live.update(live_table(self.name, state), refresh=True)

@@ -9,11 +9,11 @@ from typing import Any
 
 from moebook.architecture import ModelConfig, counts
 from moebook.runs import Store
+from moebook.study.claims import Holder, holders
 from moebook.study.estimate import Rates, cell_seconds, disk_bytes, makespan_seconds
-from moebook.study.execute import default_workers
+from moebook.study.local import default_workers
 from moebook.study.plan import Trunk, cells_of, missing, plan, select
 from moebook.study.spec import Study, find_study, read_study
-from moebook.study.worker import trunk_lock
 from moebook.text import load_text, progress_bars
 from moebook.train import TextIdentity
 
@@ -86,14 +86,10 @@ class Opened:
         found = [self.statuses.get(cell.key, "missing") for trunk in self.trunks for cell in trunk.cells]
         return {s: found.count(s) for s in ("done", "diverged", "failed", "missing")} | {"cells": len(found)}
 
-    def running(self, work: Path) -> int:
-        """How many of the trunks a process holds at this moment."""
-        held = 0
-        for trunk in self.trunks:
-            if (work / "locks" / trunk.name).exists():
-                with trunk_lock(work, trunk) as free:
-                    held += not free
-        return held
+    def running(self, work: Path) -> list[tuple[Trunk, Holder]]:
+        """The trunks that a process holds at this moment, here or on another machine, with who holds them."""
+        held = holders(work)
+        return [(trunk, held[trunk.name]) for trunk in self.trunks if trunk.name in held]
 
     def costs(self, workers: int = 0, retry: bool = False) -> Costs:
         """Cost of the plan with this many processes (0: one a core)."""

@@ -1,15 +1,12 @@
-"""One worker process: takes trunks from its driver, trains them, stores each record as its branch ends."""
+"""One worker: trains trunks, and stores each record as its branch ends."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import signal
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
@@ -18,16 +15,22 @@ from pathlib import Path
 from moebook.errors import InputError
 from moebook.files import write_atomic
 from moebook.runs import Record, Store
+from moebook.study.claims import Claim, Lost, claimed
 from moebook.study.plan import Trunk
 from moebook.text import Text, TextSpec, load_text
 from moebook.train import NUMERICS, run_measures, train_trunk
 
 PROGRESS_SECONDS = 0.5
+#: ("progress", steps done, steps, loss) or ("record", key, status, loss), as it happens
+Say = Callable[..., None]
 
 
 @dataclass(frozen=True)
 class Job:
-    """What all trunks of a drive have in common. `work` holds locks and checkpoints; see `train_trunk`."""
+    """What all trunks of a drive have in common; see `train_trunk`.
+
+    `work` holds claims and checkpoints. `numerics` is the driver's, for a worker with other code to see.
+    """
 
     study: str
     text: TextSpec
@@ -36,14 +39,15 @@ class Job:
     work: Path
     retry: bool = False
     compiled: bool = True
+    checkpoint_seconds: float = 60.0
+    numerics: int = NUMERICS
 
 
 def work(connection: Connection, job: Job) -> None:
     """Train trunks as they come through `connection`, until None comes or the driver is gone.
 
-    Sends ("ready",) once, or ("broken", reason); then for each trunk any number of ("progress", steps done,
-    steps, loss) and ("record", key, status, loss), and at last ("end", how, reason, {key: status}) where
-    `how` is "done", "busy" (another driver has the trunk) or "failed".
+    Sends ("ready",) once, or ("broken", reason); then for each trunk what `attempt` says, and at last
+    ("end", how, reason, {key: status}), what it returns.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's, which then ends its workers
     try:
@@ -55,8 +59,12 @@ def work(connection: Connection, job: Job) -> None:
         connection.send(("broken", str(error)))
         return
     connection.send(("ready",))
+
+    def say(*words: object) -> None:
+        connection.send(words)
+
     while (trunk := _receive(connection)) is not None:
-        connection.send(("end", *_attempt(connection, job, text, trunk)))
+        say("end", *attempt(job, text, trunk, say))
 
 
 def _receive(connection: Connection) -> Trunk | None:
@@ -66,15 +74,20 @@ def _receive(connection: Connection) -> Trunk | None:
         return None
 
 
-def _attempt(connection: Connection, job: Job, text: Text, trunk: Trunk) -> tuple[str, str, dict[str, str]]:
-    """Train what the trunk lacks; how that ended, why, and the status of each of its cells."""
+def attempt(job: Job, text: Text, trunk: Trunk, say: Say) -> tuple[str, str, dict[str, str]]:
+    """Train what the trunk lacks; how that ended, why, and the status of each of its cells.
+
+    It ended "done", "failed" or "busy": another process has the trunk, or took it over.
+    """
     store = Store(job.runs)
-    with trunk_lock(job.work, trunk) as mine:
-        if not mine:
+    folder = job.work / trunk.name
+    with claimed(folder) as claim:
+        if claim is None:
             return "busy", "", {}
-        folder = job.work / trunk.name
         try:
-            _train(connection, store, job, text, trunk, folder)
+            _train(claim, store, job, text, trunk, say)
+        except Lost:
+            return "busy", "", {}
         except InputError as error:
             return "failed", str(error), _statuses(store, trunk)
         except (OSError, MemoryError) as error:  # the machine's fault: nothing to keep of the run
@@ -88,11 +101,11 @@ def _attempt(connection: Connection, job: Job, text: Text, trunk: Trunk) -> tupl
             write_atomic(details, traceback.format_exc())
             _record_failure(store, job, trunk, error)
             return "failed", f"{type(error).__name__}: {error} (see {details})", _statuses(store, trunk)
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)  # the claim too: whoever makes it anew finds nothing to do
         return "done", "", _statuses(store, trunk)
 
 
-def _train(connection: Connection, store: Store, job: Job, text: Text, trunk: Trunk, folder: Path) -> None:
+def _train(claim: Claim, store: Store, job: Job, text: Text, trunk: Trunk, say: Say) -> None:
     statuses = _statuses(store, trunk)
     settled = {key for key, status in statuses.items() if status == "done" or not job.retry}
     cells = [cell for cell in trunk.cells if cell.key not in settled]  # another driver may have been here
@@ -103,20 +116,23 @@ def _train(connection: Connection, store: Store, job: Job, text: Text, trunk: Tr
     last = 0.0
 
     def on_record(record: Record) -> None:
+        claim.check()
         stored = store.add(record, retry=job.retry)
-        connection.send(("record", stored.key, stored.status, stored.measures.get("loss_nats")))
+        say("record", stored.key, stored.status, stored.measures.get("loss_nats"))
 
     def on_progress(steps_done: int, steps: int, loss: float) -> None:
         nonlocal last
+        claim.check()  # the trainer writes a checkpoint only after this
         if time.monotonic() - last > PROGRESS_SECONDS:
             last = time.monotonic()
-            connection.send(("progress", steps_done, steps, loss))
+            claim.tell(steps_done=steps_done, steps=steps, loss_nats=loss)
+            say("progress", steps_done, steps, loss)
 
-    folder.mkdir(parents=True, exist_ok=True)
     tokens = [cell.tokens for cell in cells]
     records = train_trunk(
-        trunk.model, trunk.recipe, text, trunk.seed, tokens, folder,
+        trunk.model, trunk.recipe, text, trunk.seed, tokens, claim.path.parent,
         study=job.study, on_record=on_record, on_progress=on_progress, compiled=job.compiled,
+        checkpoint_seconds=job.checkpoint_seconds,
     )  # fmt: skip
     if absent := {cell.key for cell in cells} - {record.key for record in records}:
         raise RuntimeError(f"the trainer returned no record {', '.join(sorted(absent))}")
@@ -138,22 +154,3 @@ def _record_failure(store: Store, job: Job, trunk: Trunk, error: Exception) -> N
                 finished=datetime.now(UTC).isoformat(timespec="seconds"),
             )  # fmt: skip
             store.add(record, retry=job.retry)
-
-
-@contextmanager
-def trunk_lock(work: Path, trunk: Trunk) -> Iterator[bool]:
-    """Whether this process has the trunk to itself; a lock ends with its process, however that ends."""
-    try:
-        (work / "locks").mkdir(parents=True, exist_ok=True)
-        handle = os.open(work / "locks" / trunk.name, os.O_CREAT | os.O_RDWR, 0o644)
-    except OSError as error:
-        raise InputError(f"{work}: cannot be written: {error.strerror}") from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-    finally:
-        os.close(handle)

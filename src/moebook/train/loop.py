@@ -204,7 +204,8 @@ def train_trunk(
         tokens: D of each run, multiples of `recipe.batch_sequences * model.context`.
         workdir: folder of the checkpoint, for this trunk alone; emptied of it at the end.
         on_record: called with each record as soon as it is there.
-        on_progress: called with (steps done, steps in all, training loss).
+        on_progress: called with (steps done, steps in all, training loss), before a checkpoint is written; to
+            raise an exception in it stops the training as it is.
         device: "cpu" or "cuda"; the GPU where there is one, if not said.
         keep_model: called with the model of the longest run, trained.
         compiled: on a CUDA GPU, compile the blocks and run each step as one CUDA graph. That takes a while
@@ -239,14 +240,14 @@ def train_trunk(
             if not last and progress.step % trainer.check_every:
                 continue
             loss = trainer.read_losses()
+            if on_progress:
+                on_progress(decays_done + progress.step, total, loss)
             now = time.perf_counter()
             if last or now - clock > checkpoint_seconds:
                 progress.wall_seconds += now - clock
                 progress.cpu_seconds += time.process_time() - processor
                 clock, processor = now, time.process_time()
                 trainer.save(checkpoint)
-            if on_progress:
-                on_progress(decays_done + progress.step, total, loss)
 
     def finish(record: Record) -> None:
         records.append(record)
