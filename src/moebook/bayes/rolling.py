@@ -51,12 +51,16 @@ _CODE = (bootstrap, mixture, point, scoring)
 Say = Callable[[str], None]
 
 
+#: Of every origin's fit. All is stated, so that other defaults for a fit leave stored scores as they are.
+SAMPLER = Sampler(chains=4, draws=500, tune=700, target_accept=0.97, stored=500, prior_draws=2000)
+
+
 @dataclass(frozen=True)
 class Settings:
     """How every origin is fitted. most: inner origins of a table at most; by default all; seed: of fits and
     bootstraps; fits: folder in which posteriors are kept, by default in the cache."""
 
-    sampler: Sampler = field(default_factory=lambda: Sampler(chains=4, draws=500, tune=700, stored=500))
+    sampler: Sampler = SAMPLER
     priors: Priors = field(default_factory=Priors)
     seed: int = 0
     most: int | None = None

@@ -12,7 +12,6 @@ import typer
 if TYPE_CHECKING:
     import pandas
 
-    from moebook.bayes import Posterior
     from moebook.bayes.prediction import Forecast
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
@@ -61,6 +60,7 @@ def forecast(
 
     Exit code 1 where a posterior failed a gate.
     """
+    from moebook.cli.compare import load_posteriors
     from moebook.cli.fit import parse_columns
     from moebook.errors import InputError
 
@@ -70,7 +70,7 @@ def forecast(
     from moebook.bayes.prediction import forecast as predict
 
     names = parse_columns(columns)
-    stored = load_posteriors(posteriors)
+    stored = load_posteriors(posteriors, "forecast")
     weights = bayes.compare(stored).weights if len(stored) > 1 else {}
     mixed: Any = stored if weights else next(iter(stored.values()))
     found = [
@@ -89,30 +89,6 @@ def forecast(
         typer.echo(json.dumps({**answer, "rows": plain(rows)}, allow_nan=False))
     else:
         show(found, said, out)
-
-
-def load_posteriors(folders: list[Path]) -> dict[str, Posterior]:
-    """Stored posteriors by name: the last part of the folder's path where these differ.
-
-    InputError where a folder is given twice or holds none; exit code 1 where a posterior failed a gate.
-    """
-    from moebook import bayes
-    from moebook.errors import InputError
-
-    names = [str(folder) for folder in folders]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"forecast: {twice[0]}: given twice")
-    last = [folder.name for folder in folders]
-    if len(set(last)) == len(last) > 1 and all(last):
-        names = last  # short enough for a table
-    stored = {name: bayes.Posterior.load(folder) for name, folder in zip(names, folders, strict=True)}
-    for name, posterior in stored.items():
-        try:
-            bayes.require_passed(posterior.summary)
-        except bayes.FailedPosterior as error:
-            typer.echo(f"error: {name}: {error}", err=True)
-            raise typer.Exit(1) from None
-    return stored
 
 
 def asked_at(at: str) -> tuple[pandas.DataFrame, str]:

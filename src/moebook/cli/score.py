@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,9 +62,8 @@ def score(
         raise InputError("score: --law, --columns and --flops-per-token go with a table of your own")
     if families and out is None:
         raise InputError("score: --out: missing: the folder for forecasts.json")
-    from moebook.bayes import Sampler
     from moebook.bayes import families as known
-    from moebook.bayes.rolling import RESULTS_FILE, Settings
+    from moebook.bayes.rolling import RESULTS_FILE, SAMPLER, Settings
     from moebook.bayes.rolling import score as run
 
     tables = []
@@ -73,7 +73,8 @@ def score(
         tables += known.public_tables(None if public == DOWNLOAD else Path(public))
     if runs is not None:
         tables += known.record_tables(runs)
-    settings = Settings(Sampler(chains=4, draws=draws, tune=tune, stored=draws), seed=seed, most=most)
+    sampler = replace(SAMPLER, draws=draws, tune=tune, stored=draws)
+    settings = Settings(sampler, seed=seed, most=most)
     answer = run(tables, out, settings, lambda line: typer.echo(line, err=True))
     if as_json:
         typer.echo(json.dumps(answer, allow_nan=False))
