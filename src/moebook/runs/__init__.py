@@ -5,11 +5,12 @@
 >>> Store("runs").check()               # [] unless a file is damaged
 """
 
+from moebook.runs.items import pack_items, read_items
 from moebook.runs.record import FORMAT, STATUSES, Record, run_key
 from moebook.runs.store import Problem, Store
-from moebook.runs.table import COLUMNS, frame, load_table, row, rows
+from moebook.runs.table import COLUMNS, SCORE_COLUMNS, frame, load_table, row, rows
 
 __all__ = [
-    "COLUMNS", "FORMAT", "STATUSES", "Problem", "Record", "Store", "frame", "load_table", "row", "rows",
-    "run_key",
+    "COLUMNS", "FORMAT", "SCORE_COLUMNS", "STATUSES", "Problem", "Record", "Store", "frame", "load_table",
+    "pack_items", "read_items", "row", "rows", "run_key",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ has the same key everywhere. A run that failed or diverged is a record too: it h
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -17,6 +18,7 @@ from moebook.errors import InputError
 from moebook.files import canonical_json, sha256_hex
 
 FORMAT = 1
+KEY_DIGITS = 16
 STATUSES = ("done", "diverged", "failed")
 #: What a finished run must have measured; a run that did not finish may lack any of them. Not the loss's
 #: standard error: one held-out document has none.
@@ -24,6 +26,8 @@ DONE_MEASURES = (
     "params", "params_active", "params_nonembedding", "params_active_nonembedding", "sparsity",
     "tokens", "compute_flops", "flops_per_token", "loss_nats", "bits_per_byte",
 )  # fmt: skip
+#: How a task of `scores` may have ended.
+SCORE_STATUSES = ("done", "failed", "not measured")
 #: Measures of a trained model; a run that did not finish has none of them.
 LOSS_MEASURES = ("loss_nats", "loss_stderr_nats", "bits_per_byte", "train_loss_nats", "balance_loss")
 _POSITIVE = ("params", "params_active", "tokens", "compute_flops", "flops_per_token", "loss_nats")
@@ -37,7 +41,7 @@ def run_key(config: Mapping[str, Any], numerics: int) -> str:
     `config` is the plain mapping {model, recipe, text, tokens, seed}; equal values give equal keys, in any
     order of fields.
     """
-    return sha256_hex(canonical_json({"config": config, "numerics": numerics}))[:16]
+    return sha256_hex(canonical_json({"config": config, "numerics": numerics}))[:KEY_DIGITS]
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,9 @@ class Record:
     curve: {tokens: [...], loss_nats: [...]}, the training loss, thinned.
     cost: {wall_seconds, cpu_seconds, tokens_per_second}.
     environment: {device, ...}: hardware, versions, commit of the code.
+    scores: what the model could do at its end (`moebook.scores`): {version, multiple, seconds, tasks: {name:
+        {status, score, stderr, chance, ...} or {status, reason}}, items: {sha256, bytes}}; empty where it was
+        not scored, and then no part of what is stored.
     finished: ISO time. history: earlier attempts that did not finish, oldest first, as plain mappings.
 
     Raises InputError naming the field and the value.
@@ -68,17 +75,18 @@ class Record:
     environment: Mapping[str, Any] = field(default_factory=dict)
     finished: str = ""
     history: tuple[Mapping[str, Any], ...] = ()
+    scores: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("config", "measures", "curve", "cost", "environment", "history"):
+        for name in ("config", "measures", "curve", "cost", "environment", "history", "scores"):
             try:
                 plain = json.loads(canonical_json(getattr(self, name)))
             except ValueError as error:
                 raise InputError(f"record: {name}: holds a number that is not finite: {error}") from error
             object.__setattr__(self, name, tuple(plain) if name == "history" else plain)
-        _validate(self)
+        validate(self)
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         return run_key(self.config, self.numerics)
 
@@ -112,6 +120,8 @@ class Record:
         """The record as plain values, with its format, key and checksum."""
         content = {"format": FORMAT, "key": self.key} | {f.name: getattr(self, f.name) for f in fields(self)}
         content["history"] = list(self.history)
+        if not self.scores:  # it came later: what was stored without it stays as it was
+            del content["scores"]
         return content | {"sha256": _checksum(content)}
 
     def to_json(self) -> str:
@@ -126,13 +136,17 @@ class Record:
             raise InputError(f"{where}: is {type(content).__name__}, not a record")
         if content.get("format") != FORMAT:
             raise InputError(f"{where}: format: {content.get('format')!r}: only format {FORMAT} is known")
-        names = [f.name for f in fields(cls)]
+        names = [f.name for f in fields(cls) if f.name != "scores" or "scores" in content]
         expected = {"format", "key", "sha256", *names}
         if missing := sorted(expected - set(content)):
             raise InputError(f"{where}: {missing[0]}: missing")
         if unknown := sorted(map(str, set(content) - expected)):
             raise InputError(f"{where}: {unknown[0]}: unknown field")
-        if content["sha256"] != _checksum(content):
+        try:
+            checksum = _checksum(content)
+        except ValueError as error:
+            raise InputError(f"{where}: holds a number that is not finite: {error}") from error
+        if content["sha256"] != checksum:
             raise InputError(f"{where}: sha256: {content['sha256']!r}: does not match the content: edited")
         try:
             record = cls(**{name: content[name] for name in names})
@@ -176,7 +190,7 @@ def _integer(value: Any, name: str, least: int) -> None:
     _need(whole and value >= least, name, value, f"must be a whole number of at least {least}")
 
 
-def _validate(record: Record) -> None:
+def validate(record: Record) -> None:
     config = record.config
     _need(isinstance(config, Mapping), "config", config, "must be a mapping")
     _need(
@@ -197,7 +211,7 @@ def _validate(record: Record) -> None:
     _need(record.status in STATUSES, "status", record.status, f"must be one of {', '.join(STATUSES)}")
     for name in ("study", "reason", "finished"):
         _need(isinstance(getattr(record, name), str), name, getattr(record, name), "must be text")
-    for name in ("measures", "curve", "cost", "environment"):
+    for name in ("measures", "curve", "cost", "environment", "scores"):
         _need(isinstance(getattr(record, name), Mapping), name, getattr(record, name), "must be a mapping")
     for name, value in record.cost.items():
         _need(value is None or _is_number(value), f"cost.{name}", value, "must be a number or null")
@@ -206,6 +220,8 @@ def _validate(record: Record) -> None:
         ok = value is None or all(map(_is_number, listed))
         _need(ok, f"measures.{name}", value, "must be a number or null, or numbers by layer")
     _validate_measures(record)
+    if record.scores:
+        _validate_scores(record)
 
 
 def _validate_measures(record: Record) -> None:
@@ -225,3 +241,28 @@ def _validate_measures(record: Record) -> None:
             value = measures.get(name)
             _need(value is None, f"measures.{name}", value, f"a run that {record.status} has no loss")
         _need(bool(record.reason), "reason", record.reason, f"must say why the run is {record.status}")
+
+
+def _validate_scores(record: Record) -> None:
+    _need(record.done, "scores", "...", f"a run that {record.status} has none")
+    tasks = record.scores.get("tasks")
+    _need(isinstance(tasks, Mapping), "scores.tasks", tasks, "must be a mapping")
+    items = record.scores.get("items")
+    known = isinstance(items, Mapping) and re.fullmatch("[0-9a-f]{64}", str(items.get("sha256")))
+    _need(bool(known), "scores.items", items, "must have the sha256 of the file of items")
+    for task, entry in tasks.items():
+        where = f"scores.tasks.{task}"
+        _need(isinstance(entry, Mapping), where, entry, "must be a mapping")
+        status, reason = entry.get("status"), entry.get("reason")
+        known = ", ".join(SCORE_STATUSES)
+        _need(status in SCORE_STATUSES, f"{where}.status", status, f"must be one of {known}")
+        if status != "done":
+            given = isinstance(reason, str) and bool(reason)
+            _need(given, f"{where}.reason", reason, f"must say why it is {status}")
+            _need("score" not in entry, f"{where}.score", entry.get("score"), f"is {status}, so has none")
+            continue
+        _integer(entry.get("items"), f"{where}.items", 1)
+        for name in ("score", "chance"):
+            _need(_is_number(entry.get(name)), f"{where}.{name}", entry.get(name), "must be a number")
+        error = entry.get("stderr")
+        _need(error is None or _is_number(error), f"{where}.stderr", error, "must be a number or null")

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from moebook.errors import InputError
 from moebook.files import write_atomic
-from moebook.runs.record import Record
+from moebook.runs.items import check_items, items_path, read_items
+from moebook.runs.record import KEY_DIGITS, Record
+from moebook.runs.written import read_record
+
+if TYPE_CHECKING:
+    import numpy
 
 
 @dataclass(frozen=True)
@@ -33,8 +39,10 @@ class Store:
         """The file that holds, or would hold, this record."""
         return self.records / record.text / f"{record.key}.json"
 
-    def add(self, record: Record, retry: bool = False) -> Record:
+    def add(self, record: Record, retry: bool = False, items: bytes | None = None) -> Record:
         """Store a record, and return the one that the store now holds under its key.
+
+        `items` are the results by item that a scored record comes with; see `moebook.runs.items`.
 
         A run that is done stays as it is: adding it again changes nothing. A run that failed or diverged is
         replaced only if `retry`, and then kept in the new record's history; without `retry`, or if the file
@@ -50,8 +58,16 @@ class Store:
                     raise InputError(f"{path}: status: {stored.status}: stays unless it is retried")
                 attempt = {name: value for name, value in stored.to_dict().items() if name != "history"}
                 record = replace(record, history=(*stored.history, attempt))
+            if record.scores:
+                where = items_path(self.root, record)
+                check_items(items or b"", record, where)
+                write_atomic(where, items)  # before the record: a crash leaves a run that is made again
             write_atomic(path, record.to_json())
         return record
+
+    def items(self, record: Record) -> dict[str, numpy.ndarray]:
+        """A scored run's results by item, by task; see `moebook.runs.items.read_items`."""
+        return read_items(self.root, record)
 
     def read(self, path: Path | str) -> Record:
         """The record in one file of this store; raises InputError naming the file and what is wrong."""
@@ -60,16 +76,32 @@ class Store:
             content = path.read_bytes()
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-        record = Record.from_json(content, str(path))
+        record = read_record(content, str(path))
+        self.check_place(record, path)
+        return record
+
+    @staticmethod
+    def check_place(record: Record, path: Path) -> None:
+        """Raise InputError naming the file unless it is where the record belongs."""
         if path.name != f"{record.key}.json":
             raise InputError(f"{path}: misnamed: the record's key is {record.key}")
         if path.parent.name != record.text:
             raise InputError(f"{path}: misplaced: the record's text is {record.text!r}")
-        return record
+
+    def check_name(self, path: Path) -> None:
+        """Raise InputError naming the file unless it can be one of this store's records by its name."""
+        if path.suffix == ".tmp":
+            raise InputError(f"{path}: half-written: a write was cut off; it can be deleted")
+        if path.suffix != ".json" or path.parent.parent != self.records:
+            raise InputError(f"{path}: not a record: records are {self.records}/<text>/<key>.json")
 
     def get(self, key: str) -> Record | None:
         """The record with this key, or None; the start of a key is enough if only one run has it."""
-        found = sorted(self.records.glob(f"*/{key}*.json")) if key.isalnum() else []
+        if not key.isalnum() or not self.records.is_dir():
+            return None
+        found = [path for path in self.records.glob(f"*/{key}.json") if path.is_file()]
+        if not found:  # looking through all names is slow in a large store
+            found = sorted(self.records.glob(f"*/{key}*.json")) if len(key) < KEY_DIGITS else []
         if len(found) > 1:
             raise InputError(f"{self.records}: key: {key!r}: {len(found)} runs begin with it")
         return self.read(found[0]) if found else None
@@ -78,17 +110,14 @@ class Store:
         """Every record (of one text), in order of file names.
 
         A file that is not a sound record raises InputError; if a list `problems` is given, it is entered
-        there instead and the sound ones are returned.
+        there instead and the sound ones are returned. What another process is just writing is no record yet.
         """
         records = []
         for path in self._files():
-            if text is not None and path.parent.name != text:
+            if text is not None and path.parent.name != text or problems is None and path.suffix == ".tmp":
                 continue
             try:
-                if path.suffix == ".tmp":
-                    raise InputError(f"{path}: half-written: a write was cut off; it can be deleted")
-                if path.suffix != ".json" or path.parent.parent != self.records:
-                    raise InputError(f"{path}: not a record: records are {self.records}/<text>/<key>.json")
+                self.check_name(path)
                 records.append(self.read(path))
             except InputError as error:
                 if problems is None:
@@ -97,10 +126,20 @@ class Store:
         return records
 
     def check(self) -> list[Problem]:
-        """Every file under `records` that is not a sound record of this store, with the reason."""
+        """Every file that is not a sound record of this store, or not its record's items, with the reason."""
         problems: list[Problem] = []
-        self.load(problems=problems)
+        self.check_items(self.load(problems=problems), problems)
         return problems
+
+    def check_items(self, records: Iterable[Record], problems: list[Problem]) -> None:
+        """Enter the files of items of these records that are missing, damaged or of another record."""
+        for record in records:
+            if record.scores:
+                try:
+                    read_items(self.root, record)
+                except InputError as error:
+                    path = items_path(self.root, record)
+                    problems.append(Problem(path, str(error).removeprefix(f"{path}: ")))
 
     def _files(self) -> Iterator[Path]:
         for folder, subfolders, names in os.walk(self.records):

@@ -22,6 +22,14 @@ _FLOATS = (
 )  # fmt: skip
 _RECORD = ("key", "study", "text", "status", "reason", "seed", "numerics")
 _MODEL = ("experts", "active", "granularity", "width", "layers")
+#: Columns of scores, each with one of its standard error: (name, task, part of its items or "" for all).
+_SCORES = (
+    ("blimp", "blimp", ""), ("wikitext2_bits", "wikitext2", ""), ("other_bits", "other", ""),
+    ("words", "words", ""), ("words_seen", "words", "seen"), ("words_unseen", "words", "unseen"),
+    ("recall", "recall", ""), ("recall_0", "recall", "0"), ("recall_1", "recall", "1"),
+    ("recall_4", "recall", "4"), ("recall_8", "recall", "8"),
+)  # fmt: skip
+SCORE_COLUMNS = tuple(column for name, *_ in _SCORES for column in (name, f"{name}_stderr"))
 COLUMNS = (
     "key", "study", "text", "status", "reason", "seed",
     "params", "params_active", "params_nonembedding", "params_active_nonembedding",
@@ -29,6 +37,7 @@ COLUMNS = (
     "experts", "active", "shared_experts", "granularity", "width", "layers",
     "loss_nats", "loss_stderr_nats", "bits_per_byte",
     "learning_rate", "batch_tokens", "wall_seconds", "tokens_per_second", "device", "numerics",
+    *SCORE_COLUMNS,
 )  # fmt: skip
 
 
@@ -49,7 +58,18 @@ def row(record: Record) -> dict[str, Any]:
             "device": record.environment.get("device"),
         }
     )
+    values |= _scores(record)
     return {name: values[name] for name in COLUMNS}
+
+
+def _scores(record: Record) -> dict[str, Any]:
+    """The columns of scores; None where a task was not asked for, not measured, or failed."""
+    tasks, found = record.scores.get("tasks", {}), {}
+    for name, task, part in _SCORES:
+        entry = tasks.get(task, {})
+        entry = entry.get("parts", {}).get(part, {}) if part else entry
+        found |= {name: entry.get("score"), f"{name}_stderr": entry.get("stderr")}
+    return found
 
 
 def load_table(
@@ -61,21 +81,25 @@ def load_table(
     table. Raises InputError naming the first file that is not a sound record, unless a list `problems` is
     given to take them.
     """
-    return frame(rows(Store(path).load(text, problems)))
+    from moebook.runs.index import read_rows
+
+    return frame(read_rows(Store(path), text, problems))
 
 
 def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
     """Rows of many records, ordered by text, compute, sparsity, size, seed and key."""
-    return sorted(map(row, records), key=_order)
+    return sorted(map(row, records), key=order)
 
 
 def frame(listed: Sequence[Mapping[str, Any]]) -> pandas.DataFrame:
     """Rows as a pandas DataFrame with COLUMNS, whole numbers whole and an empty loss NaN."""
     import pandas
 
-    return pandas.DataFrame(listed, columns=list(COLUMNS)).astype(dict.fromkeys(_FLOATS, float))
+    floats = dict.fromkeys((*_FLOATS, *SCORE_COLUMNS), float)
+    return pandas.DataFrame(listed, columns=list(COLUMNS)).astype(floats)
 
 
-def _order(values: dict[str, Any]) -> tuple[Any, ...]:
+def order(values: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What rows are sorted by; nothing measured comes first."""
     numbers = (values[name] for name in ("compute_flops", "sparsity", "params", "seed"))
     return values["text"], *((number is None, number or 0) for number in numbers), values["key"]

@@ -59,7 +59,7 @@ def autocast(device: torch.device, precision: str):
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
-def _uncompiled(device: torch.device):
+def uncompiled(device: torch.device):
     """Blocks that were compiled for the batches of training do without: evaluation has other shapes."""
     return torch.compiler.set_stance("force_eager") if device.type == "cuda" else nullcontext()
 
@@ -95,7 +95,7 @@ def held_out_loss(model: Decoder, text: Text, precision: str = "auto", batch: in
     for start in range(0, len(windows_BN), batch):
         part = slice(start, start + batch)
         window_BN = torch.from_numpy(windows_BN[part].astype(np.int64)).to(device)
-        with autocast(device, precision), _uncompiled(device):
+        with autocast(device, precision), uncompiled(device):
             out = model(window_BN[:, :-1])
         loss_BN = functional.cross_entropy(
             out.logits_BNV.float().flatten(0, 1), window_BN[:, 1:].flatten(), reduction="none"

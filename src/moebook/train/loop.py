@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -33,6 +34,7 @@ from moebook.train.run import RunConfig, TextIdentity, run_measures
 
 CURVE_POINTS = 64
 DIVERGED_STEPS = 32  # so many in a row no better than a uniform guess
+SCORE = Callable[[Decoder, RunConfig], Mapping[str, Any]]
 ON_PROGRESS = Callable[[int, int, float], None]  # steps done, steps in all, training loss in nats
 
 
@@ -120,7 +122,9 @@ def _thin(losses_nats: list[float], batch_tokens: int) -> dict[str, list]:
     return {"tokens": [end * batch_tokens for end in ends], "loss_nats": [round(m, 5) for m in means]}
 
 
-def _record(trainer: Trainer, config: RunConfig, study: str, reason: str = "") -> Record:
+def _record(
+    trainer: Trainer, config: RunConfig, study: str, reason: str = "", score: SCORE | None = None
+) -> Record:
     """The record of a run that has ended, well or (with a reason) not."""
     progress = trainer.progress
     measures = run_measures(config)
@@ -140,6 +144,7 @@ def _record(trainer: Trainer, config: RunConfig, study: str, reason: str = "") -
         if not math.isfinite(found.loss_nats):
             reason = f"the held-out loss is {found.loss_nats} nats after step {progress.step}"
             measures = run_measures(config)
+    scores = {} if reason or score is None else score(trainer.model, config)
     return Record(
         config=config.to_dict(), numerics=NUMERICS, study=study,
         status="diverged" if reason else "done", reason=reason, measures=measures,
@@ -151,6 +156,7 @@ def _record(trainer: Trainer, config: RunConfig, study: str, reason: str = "") -
             ),
         },
         environment=environment(trainer.device), finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        scores=scores,
     )
 
 
@@ -194,6 +200,7 @@ def train_trunk(
     checkpoint_seconds: float = 60.0,
     keep_model: Callable[[Decoder], None] | None = None,
     compiled: bool = True,
+    score: SCORE | None = None,
 ) -> list[Record]:
     """Train one model for several numbers of tokens; a record for each, in order.
 
@@ -210,6 +217,8 @@ def train_trunk(
         keep_model: called with the model of the longest run, trained.
         compiled: on a CUDA GPU, compile the blocks and run each step as one CUDA graph. That takes a while
             at the start of a trunk, and changes how a step rounds, not what it computes.
+        score: called with the model and configuration of each run that ends well; gives its record's
+            `scores` (see `moebook.scores`), and must leave the model as it is.
 
     Raises InputError for tokens that are no whole batches, a text shorter than one, a checkpoint of
     another configuration, or a disk that will not take the checkpoint.
@@ -270,7 +279,7 @@ def train_trunk(
             advance(config.steps, config.steps, branch)
         except Diverged as error:
             reason = str(error)
-        finish(_record(trainer, config, study, reason))
+        finish(_record(trainer, config, study, reason, score))
         if keep_model and index == len(configs) - 1 and records[-1].done:
             keep_model(trainer.model)
         trainer.load(trunk)
