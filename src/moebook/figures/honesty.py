@@ -21,9 +21,9 @@ def sensitivities(found: Mapping[str, Mapping[str, float]], threshold: float) ->
     rows = np.arange(len(found))[::-1]
     for name, color, marker in (("prior", PALETTE[1], "s"), ("likelihood", ACCENT, "o")):
         values = np.array([values[name] for values in found.values()])
-        axes.plot(np.maximum(values, 1e-3), rows, marker, color=color, markersize=5.5, label=name)
+        axes.plot(values, rows, marker, color=color, markersize=5.5, label=name)
     axes.axvline(threshold, color=INK, linestyle="--", linewidth=1)
-    axes.set_xscale("log")
+    axes.set_xlim(left=0)
     axes.set_yticks(rows, list(found))
     axes.set_xlabel("how far the answer moves (cumulative Jensen-Shannon distance)")
     figure.legend(loc="outside lower center", ncols=2)
