@@ -7,7 +7,7 @@ import pytest
 
 from moebook.architecture import Family, counts
 from moebook.errors import InputError
-from moebook.runs import Record, run_key
+from moebook.runs import Record, row, run_key
 from moebook.study import (
     Rates,
     cell_seconds,
@@ -167,7 +167,7 @@ def test_expected_seconds_come_from_the_nearest_recorded_runs(write_study):
         )  # fmt: skip
 
     records = [record(dense, 1000.0), record(wide, 500.0), record(wide, 1.0, "cuda")]
-    rates = Rates.of(records, "cpu")
+    rates = Rates.of(map(row, records), "cpu")
     key = dense.cells[-1].key
     expected = dense.cells[-1].tokens / 1000
     assert cell_seconds(dense, rates, 0)[key] == pytest.approx(expected)

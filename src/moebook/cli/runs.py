@@ -106,13 +106,13 @@ def check_runs(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> 
     Example: moebook runs check
     """
     from moebook.errors import InputError
-    from moebook.runs import Store
+    from moebook.runs import Store, read_rows
 
     store = Store(runs)
     if not store.records.is_dir():
         raise InputError(f"{store.records}: no such folder")
     problems = []
-    sound = len(store.load(problems=problems))
+    sound = len(read_rows(store, problems=problems, every_byte=True))
     if as_json:
         listed = [{"path": str(problem.path), "reason": problem.reason} for problem in problems]
         typer.echo(json.dumps({"sound": sound, "problems": listed}))
@@ -162,14 +162,14 @@ def export_table(
 def _rows(runs: Path, text: str, study: str, status: str) -> list[dict]:
     """Rows of the table that meet the filters; a text or study that no run has is an error."""
     from moebook.errors import InputError
-    from moebook.runs import STATUSES, Store, rows
+    from moebook.runs import STATUSES, Store, read_rows
 
     if status and status not in STATUSES:
         raise InputError(f"--status: {status!r}: must be one of {', '.join(STATUSES)}")
     store = Store(runs)
     if not store.records.is_dir():
         raise InputError(f"{store.records}: no such folder")
-    found = rows(store.load())
+    found = read_rows(store)
     for name, value in (("text", text), ("study", study)):
         there = sorted({row[name] for row in found} - {""})
         if value and value not in there:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from pathlib import Path
@@ -101,9 +102,24 @@ def run_study(
         bool, typer.Option("--compile/--no-compile", help="On a CUDA GPU, compile each model and capture its "
                            "step; without, runs begin sooner.")
     ] = True,
+    on: Annotated[
+        str, typer.Option("--on", help="`local`: processes of this machine; `ray`: tasks of a Ray cluster, "
+                          "whose nodes see the folders --runs and --folder, and have moebook installed.")
+    ] = "local",
+    address: Annotated[
+        str, typer.Option("--address", help="Of the Ray cluster, as in 10.0.0.1:6379; without it that of "
+                          "RAY_ADDRESS, or a cluster of this machine alone.")
+    ] = "",
+    per_gpu: Annotated[int, typer.Option("--per-gpu", min=1, help="On Ray: runs that share a GPU.")] = 8,
+    checkpoint_seconds: Annotated[
+        float, typer.Option("--checkpoint-seconds", min=0, help="Between two checkpoints of a run; what is "
+                            "killed repeats no more than this.")
+    ] = 60.0,
     as_json: JsonOption = False,
 ) -> None:
     """Run what is missing, longest first, one process a core; can be stopped and taken up again.
+
+    Several may run on one folder at one time, on one machine or many that share it: no run is made twice.
 
     On a CUDA GPU, --workers runs share the card. They take turns on it, unless NVIDIA's multi-process service
     (nvidia-cuda-mps-control) has been started, which lets their kernels run side by side.
@@ -112,22 +128,36 @@ def run_study(
 
     Example: moebook study run quick --limit-minutes 10
     """
+    from moebook.errors import InputError
     from moebook.files import check_writable
-    from moebook.study import Display, Job, default_workers, run_trunks
+    from moebook.study import Display, Job, LocalPool, default_workers, run_trunks
 
+    if on not in ("local", "ray"):
+        raise InputError(f"study run: --on: {on!r}: must be local or ray")
+    if address and on != "ray":
+        raise InputError(f"study run: --address: {address!r}: only with --on ray")
     check_writable(runs)
     opened, costs = _open(name, folder, runs, workers, only, retry, needs_text=True)
     trunks = opened.missing(retry)
-    job = Job(opened.study.name, opened.study.text, folder, runs, runs / "work", retry, compiled)
+    job = Job(
+        opened.study.name, opened.study.text, folder, runs, runs / "work", retry, compiled, checkpoint_seconds
+    )
     if not trunks:
         report = {"asked": 0, "stopped": "", "failures": []} | opened.counts()
         _end(report, as_json, 0.0)
         return
+    pool: Any = LocalPool
+    if on == "ray":
+        from moebook.study.ray import RayPool
+
+        pool = functools.partial(RayPool, address=address, per_gpu=per_gpu)
+    else:
+        workers = workers or default_workers(opened.cuda)
     try:
         with Display(opened.study.name) as display:
             state = run_trunks(
-                trunks, costs.trunk_seconds, job, workers or default_workers(opened.cuda),
-                None if limit_minutes is None else 60 * limit_minutes, display,
+                trunks, costs.trunk_seconds, job, workers,
+                None if limit_minutes is None else 60 * limit_minutes, display, pool,
             )  # fmt: skip
     except KeyboardInterrupt:
         typer.echo(

@@ -5,6 +5,7 @@
 >>> Store("runs").check()               # [] unless a file is damaged
 """
 
+from moebook.runs.index import read_rows
 from moebook.runs.items import pack_items, read_items
 from moebook.runs.record import FORMAT, STATUSES, Record, run_key
 from moebook.runs.store import Problem, Store
@@ -12,5 +13,5 @@ from moebook.runs.table import COLUMNS, SCORE_COLUMNS, frame, load_table, row, r
 
 __all__ = [
     "COLUMNS", "FORMAT", "SCORE_COLUMNS", "STATUSES", "Problem", "Record", "Store", "frame", "load_table",
-    "pack_items", "read_items", "row", "rows", "run_key",
+    "pack_items", "read_items", "read_rows", "row", "rows", "run_key",
 ]  # fmt: skip

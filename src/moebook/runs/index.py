@@ -156,7 +156,10 @@ def _version() -> str:
 def _load(path: Path) -> dict[str, Entry]:
     """The entries kept at `path`; none where there is no such file, or one of other code or a broken one."""
     try:
-        kept = json.loads(path.read_bytes())
+        digest, _, content = path.read_bytes().partition(b"\n")
+        if digest.decode() != sha256_hex(content):
+            return {}
+        kept = json.loads(content)
         if kept["version"] != _version():
             return {}
         size, columns = kept["size"], kept["columns"]
@@ -182,8 +185,9 @@ def _save(path: Path, entries: dict[str, Entry]) -> None:
         for name, values in columns.items()
     }
     try:
-        whole = {"version": _version(), "size": len(listed), "columns": columns}
-        write_atomic(path, json.dumps(whole, separators=(",", ":")))
+        kept = {"version": _version(), "size": len(listed), "columns": columns}
+        content = json.dumps(kept, separators=(",", ":"))
+        write_atomic(path, f"{sha256_hex(content)}\n{content}")
         write_atomic(path.with_name(".gitignore"), "*\n")
     except InputError:
         pass  # a folder that is only for reading, or a full disk: slower, and as right

@@ -5,11 +5,11 @@ from __future__ import annotations
 import heapq
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from moebook.architecture import ModelConfig, counts
-from moebook.runs import Record
 from moebook.study.plan import Trunk
 
 #: FLOP/s a unit of width of one process, dense and sparse, where no record says better; measured in fp32 on
@@ -35,14 +35,13 @@ class Rates:
     samples: tuple[tuple[int, int, float], ...] = ()
 
     @classmethod
-    def of(cls, records: Iterable[Record], device: str = "cpu") -> Rates:
-        """The speeds that records report for `device` ("cpu" or "cuda")."""
+    def of(cls, rows: Iterable[Mapping[str, Any]], device: str = "cpu") -> Rates:
+        """The speeds that rows of the run table report for `device` ("cpu" or "cuda")."""
         samples = []
-        for record in records:
-            speed = record.cost.get("tokens_per_second")
-            if record.done and speed and str(record.environment.get("device", "")).startswith(device):
-                flops = speed * record.measures["flops_per_token"]
-                samples.append((record.model["width"], record.model["experts"], flops))
+        for row in rows:
+            speed = row["tokens_per_second"]
+            if row["status"] == "done" and speed and str(row["device"] or "").startswith(device):
+                samples.append((row["width"], row["experts"], speed * row["flops_per_token"]))
         return cls(device, tuple(samples))
 
     def flops_per_second(self, model: ModelConfig) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from moebook.architecture import ModelConfig, counts
-from moebook.runs import Store
+from moebook.runs import Store, read_rows
 from moebook.study.claims import Holder, holders
 from moebook.study.estimate import Rates, cell_seconds, disk_bytes, makespan_seconds
 from moebook.study.local import default_workers
@@ -79,7 +79,8 @@ class Opened:
 
     def again(self) -> Opened:
         """The same, with the statuses read anew."""
-        return replace(self, statuses={r.key: r.status for r in Store(self.runs).load(self.text.name)})
+        rows = read_rows(Store(self.runs), self.text.name)
+        return replace(self, statuses={row["key"]: row["status"] for row in rows})
 
     def counts(self) -> dict[str, int]:
         """How many runs are done, diverged, failed, missing, and how many cells there are."""
@@ -172,12 +173,12 @@ def open_study(
             text = load_text(study.text, folder, progress=bars)
         identity, heldout_tokens = TextIdentity(text.name, text.sha256), len(text.heldout_T)
     trunks = plan(study, identity)
-    records = Store(runs).load()
+    rows = read_rows(Store(runs))
     import torch
 
     cuda = torch.cuda.is_available()
     return Opened(
         study, identity, heldout_tokens, tuple(select(trunks, only) if only else trunks),
-        {record.key: record.status for record in records}, Rates.of(records, "cuda" if cuda else "cpu"),
-        cuda, Path(runs),
+        {row["key"]: row["status"] for row in rows}, Rates.of(rows, "cuda" if cuda else "cpu"), cuda,
+        Path(runs),
     )  # fmt: skip
