@@ -50,7 +50,8 @@ def test_the_score_is_that_of_the_items_as_they_are_stored():
     margins = np.array([3.0, -2.0, 1e-7, 1e-30, 0.0, 1e9])
     found = choices(margins, np.zeros(6), np.full(6, "a"), 0.5, "pool")
     assert found.items.dtype == np.float16 and np.isfinite(found.items).all()
-    assert found.score == (found.items > 0).mean() == 0.5  # 1e-30 is a tie: wrong
+    assert found.score == (found.items > 0).mean() == 4 / 6  # however small; a tie is wrong
+    assert found.items[:5] == pytest.approx(margins[:5], abs=1 / 16)
     nats = np.random.default_rng(0).normal(200, 20, 64)
     lengths = np.full(64, 128)
     measured = bits(nats, lengths, np.arange(64) // 4, "pool")

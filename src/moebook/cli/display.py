@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -38,3 +39,18 @@ def step_progress(label: str) -> Iterator[Callable[[int, int, float], None]]:
             progress.update(task, completed=done, total=total, loss=loss)
 
         yield show
+
+
+def score_lines(scores: Mapping[str, Any]) -> list[str]:
+    """A record's scores, a line a task."""
+    return [f"{name}: {in_words(entry)}" for name, entry in scores.get("tasks", {}).items()]
+
+
+def in_words(entry: Mapping[str, Any]) -> str:
+    """A task's score with its error, chance level and parts, or why there is none."""
+    if entry["status"] != "done":
+        return f"{entry['status']}: {entry['reason']}"
+    error = "" if entry["stderr"] is None else f" ± {entry['stderr']:.3f}"
+    parts = ", ".join(f"{name} {part['score']:.3f}" for name, part in entry.get("parts", {}).items())
+    found = f"{entry['score']:.3f}{error} {entry['unit']}, chance {entry['chance']:.3g}"
+    return f"{found} ({parts})" if parts else found

@@ -44,6 +44,16 @@ def train(
         bool, typer.Option("--compile/--no-compile", help="On a CUDA GPU, compile the model and capture its "
                                                           "step.")
     ] = True,
+    scores: Annotated[
+        bool, typer.Option("--scores", help="Score the trained model too, in seconds: BLiMP, bits per byte "
+                           "on WikiText-2 and on the other corpus, last words of held-out books, key-value "
+                           "recall. Results by item go to items.npz.")
+    ] = False,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with the texts that --scores needs, up to two levels down; "
+                                  "what is not there is downloaded by checksum, or recorded as not "
+                                  "measured.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Train one model on the Python sources of the locked packages, or on a folder of your own.
@@ -52,6 +62,8 @@ def train(
     """
     from moebook.errors import InputError
 
+    if data is not None and not scores:
+        raise InputError(f"train: --data: {data}: only with --scores")
     if (compute is None) == (tokens is None):
         raise InputError("train: --compute, --tokens: give one of the two")
     for name, value in (("--compute", compute), ("--tokens", tokens)):
@@ -62,7 +74,7 @@ def train(
     from safetensors.torch import save
 
     from moebook.architecture import Family, counts
-    from moebook.cli.display import step_progress
+    from moebook.cli.display import score_lines, step_progress
     from moebook.files import canonical_json, check_writable, write_atomic
     from moebook.runs import Record
     from moebook.text import TextSpec, load_text, progress_bars
@@ -93,13 +105,24 @@ def train(
     if stored.exists() and Record.from_json(stored.read_bytes(), str(stored)).key != config.key:
         raise InputError(f"{stored}: holds another run than {config.key}: choose another --out")
 
+    score = None
+    if scores:
+        from moebook.scores import ScoreSpec, Suite
+
+        suite = Suite(ScoreSpec(), text, data)
+
+        def score(trained, config):
+            section, items = suite(trained)
+            write_atomic(out / "items.npz", items)
+            return section
+
     def keep(trained) -> None:
         write_atomic(out / "model.safetensors", save(dict(trained.state_dict())))
 
     with step_progress(f"width {width}, S {sparsity:g}") as on_progress:
         (record,) = train_trunk(
             model, recipe, text, seed, [tokens], out / "checkpoint", study="", on_progress=on_progress,
-            keep_model=keep, compiled=compiled,
+            keep_model=keep, compiled=compiled, score=score,
         )
     write_atomic(out / "record.json", record.to_json())
     if as_json:
@@ -113,6 +136,8 @@ def train(
             f"N_a {measures['params_active']:,}: {out / 'record.json'}",
             soft_wrap=True,
         )
+        for line in score_lines(record.scores):
+            Console().print(line, soft_wrap=True, highlight=False)
     if not record.done:
         typer.echo(f"{record.status}: {record.reason}", err=True)
         raise typer.Exit(1)

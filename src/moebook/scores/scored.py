@@ -1,7 +1,7 @@
 """What a task gives: a result for each item, and the score that they make.
 
-An item's result is kept as it will be stored, and the score is that of the stored results, so that a file of
-items gives its record's scores again, exactly.
+An item's result is kept as it will be stored, in steps of a sixteenth of a nat, and the score is that of the
+stored results, so that a file of items gives its record's scores again, exactly.
 
 Shapes: I items, D documents.
 """
@@ -17,6 +17,9 @@ import numpy as np
 from moebook.train.evaluate import ratio_with_stderr
 
 UNIFORM_BITS = 8.0  # of a guess among 256 bytes
+#: Nats are stored in such steps: far below what one item tells, and half the size on disk. Margins are
+#: rounded away from zero, so that right stays right.
+STEP = 1 / 16
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,8 @@ def choices(
     if not np.isfinite(margins).all():
         raise FloatingPointError(f"{np.sum(~np.isfinite(margins))} of {len(margins)} margins are not finite")
     largest = float(np.finfo(np.float16).max)
-    items = np.clip(margins, -largest, largest).astype(np.float16)
+    items = np.clip(np.copysign(np.ceil(np.abs(margins) / STEP) * STEP, margins), -largest, largest)
+    items = items.astype(np.float16)
     right = items > 0
     found = {}
     for name in dict.fromkeys(parts.tolist()):
@@ -121,7 +125,7 @@ def bits(nats: np.ndarray, lengths: np.ndarray, documents: np.ndarray, pool: str
     The standard error takes documents as the sampling unit (`documents` [I] says which each window is of);
     None where there is one document.
     """
-    items = nats.astype(np.float32)
+    items = (np.round(nats / STEP) * STEP).astype(np.float32)
     if not np.isfinite(items).all():
         raise FloatingPointError(f"{np.sum(~np.isfinite(items))} of {len(items)} windows are not finite")
     mean, error = _mean_by_unit(items, lengths, documents)
