@@ -154,6 +154,7 @@ def test_a_cluster_of_this_machine_alone_is_started_and_ends_with_the_drive(
     assert losses(tmp_path).items() <= undisturbed.items()
 
 
-def test_an_address_where_no_cluster_answers_is_refused(environment):
-    with pytest.raises(InputError, match="--address: 127.0.0.1:1: no Ray cluster"):
-        connect("127.0.0.1:1")
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1", "here:there"])
+def test_an_address_where_no_cluster_answers_is_refused_at_once(environment, address):
+    with pytest.raises(InputError, match=f"--address: {address}: "):
+        connect(address)

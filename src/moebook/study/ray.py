@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import os
+import socket
 import time
 from collections import deque
 from dataclasses import replace
@@ -155,7 +156,9 @@ def connect(address: str, workers: int = 0) -> ray:
         raise InputError("--on ray: ray is not installed; pip install 'moebook[ray]'") from error
     address = address or os.environ.get("RAY_ADDRESS", "")
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if not address:
+    if address:
+        _see_that_it_answers(address)
+    else:
         options |= {"num_cpus": workers or default_workers(cuda=False), "include_dashboard": False}
     try:
         ray.init(address=address or "local", **options)
@@ -163,3 +166,17 @@ def connect(address: str, workers: int = 0) -> ray:
         reason = " ".join(str(error).split())
         raise InputError(f"--address: {address or 'local'}: no Ray cluster: {reason}") from error
     return ray
+
+
+def _see_that_it_answers(address: str) -> None:
+    """Raise InputError unless something listens there: Ray itself would try for several minutes."""
+    if address in ("auto", "local"):
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except ValueError as error:
+        raise InputError(f"--address: {address}: must be as 10.0.0.1:6379") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"--address: {address}: no Ray cluster: {reason}") from error
