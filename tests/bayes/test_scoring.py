@@ -89,6 +89,22 @@ def test_a_share_at_its_end_can_still_be_bootstrapped(made):
     assert np.isfinite(found.mean).all() and found.mean.std() > 0
 
 
+def test_a_bootstrap_that_runs_off_is_left_out_and_the_others_count(made):
+    """Few runs of Eq. 6 at one sparsity but two: some bootstraps see none of these two."""
+    law = laws.get("abnar")
+    rng = np.random.default_rng(0)
+    runs = made.made_runs(budgets=(1e18, 1e19))
+    sparsity = np.where(np.arange(14) < 2, 0.5, 0.0)
+    table = {
+        "params": runs.params.to_numpy(), "tokens": runs.tokens.to_numpy(), "sparsity": sparsity,
+        "loss_nats": runs.loss.to_numpy() * np.exp(0.01 * rng.standard_normal(14)),
+    }  # fmt: skip
+    fit = bootstrap.fit_point(law, table)
+    at = {"params": [1e9], "tokens": [1e11], "sparsity": [1 - 1e-12]}
+    found = bootstrap.baseline(fit, table, at, draws=40)
+    assert 0 < len(found.weight) < 40 and found.weight.sum() == pytest.approx(1)
+
+
 def result(table, group, kind, pit, crps, top=None, worse=2.0, beyond=None):
     """A stored result whose bootstrap has `worse` times the CRPS and half the log score."""
     n = len(pit)

@@ -43,11 +43,18 @@ def fit_point(law: Law, table: Mapping[str, Any], seed: int = 0) -> PointFit:
 def baseline(
     fit: PointFit, table: Mapping[str, Any], columns: Mapping[str, Any], draws: int = DRAWS, seed: int = 0
 ) -> Mixture:
-    """Forecast of log loss at columns {column of the law: [points]} from a fit of `table`."""
-    with np.errstate(over="ignore"):  # a share may run to its end: exp overflows on the way, the share is 0
+    """Forecast of log loss at columns {column of the law: [points]} from a fit of `table`.
+
+    A bootstrap may run off to where a term is zero times infinity; what then is no number at some point is
+    left out (which flatters the rest), so that the mixture can have fewer components than `draws`.
+    """
+    with np.errstate(all="ignore"):  # a share may run to its end, a power overflow
         found = bootstrap(fit, table, huber=HUBER, draws=draws, seed=seed)
-    coefficients = {name: values[:, None] for name, values in found.items()}
-    asked = (np.asarray(columns[name], dtype=float) for name in fit.law.columns)
-    mean = np.log(fit.law(coefficients, *asked))
+        coefficients = {name: values[:, None] for name, values in found.items()}
+        asked = (np.asarray(columns[name], dtype=float) for name in fit.law.columns)
+        mean = np.log(fit.law(coefficients, *asked))
+    mean = mean[np.isfinite(mean).all(axis=1)]
+    if not len(mean):
+        raise RuntimeError(f"bootstrap: {fit.law.name}: no draw gives a loss at every point")
     sd = np.full(mean.shape, float(np.sqrt(np.mean(fit.residuals**2))))
-    return Mixture(mean, sd, np.full(draws, 1 / draws))
+    return Mixture(mean, sd, np.full(len(mean), 1 / len(mean)))

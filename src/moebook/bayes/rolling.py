@@ -14,7 +14,8 @@ The file `forecasts.json`, one result a line:
         fitted, asked   numbers of rows
         identity    of the posterior
         fit         {status, divergences, rhat, rhat_of, efmi, ess_bulk, ess_tail}: its gates, passed or not
-        point_fit   {rmse of log10 loss, agreeing: share of its starts that ended there}
+        point_fit   {rmse of log10 loss, agreeing: share of its starts that ended there, left_out: bootstraps
+                    whose forecast is no number}
         points      {rows: number in the table; beyond: factor above the largest level's largest row;
                     top: whether of the top; model, bootstrap: {pit, crps, log_score} of log loss: [asked]}
     }]
@@ -171,7 +172,11 @@ def score_origin(task: Task, settings: Settings) -> dict[str, Any]:
         "asked": len(origin.asked),
         "identity": posterior.identity,
         "fit": _gates(posterior),
-        "point_fit": {"rmse": found.rmse, "agreeing": found.agreeing},
+        "point_fit": {
+            "rmse": found.rmse,
+            "agreeing": found.agreeing,
+            "left_out": bootstrap.DRAWS - len(forecasts["bootstrap"].weight),
+        },
         "points": {
             "rows": asked.numbers.tolist(),
             "beyond": [float(f"{factor:.6g}") for factor in beyond],
