@@ -93,6 +93,23 @@ def test_a_run_is_scored_at_its_end_and_trains_as_if_it_were_not(text, spec, dat
     assert values["recall_8_stderr"] == tasks["recall"]["parts"]["8"]["stderr"]
     assert values["words_unseen"] == tasks["words"]["parts"]["unseen"]["score"]
     assert None not in [values[name] for name in SCORE_COLUMNS]
+    shown = CliRunner().invoke(app, ["runs", "show", records[0].key, "--runs", str(tmp_path / "runs")])
+    assert shown.exit_code == 0 and "scores.blimp" in shown.output and "chance 0.5" in shown.output
+
+
+def test_a_run_killed_while_it_is_scored_is_scored_when_it_is_taken_up(text, data, few, tmp_path):
+    scorer = Suite(ScoreSpec(tasks=("recall",)), text, data)
+    found = []
+
+    def killed(model, config):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(text, tmp_path / "w", killed)
+    for folder in ("w", "undisturbed"):
+        (record,) = trained(text, tmp_path / folder, lambda model, config: scorer(model)[0])
+        found.append({name: record.scores[name] for name in ("tasks", "items")})
+    assert found[0] == found[1]
 
 
 def test_one_task_that_fails_is_stored_as_failed_and_the_others_and_the_loss_are_kept(

@@ -81,6 +81,7 @@ def show_run(
     if as_json:
         typer.echo(record.to_json(), nl=False)
         return
+    from moebook.cli.display import in_words
     from moebook.cli.tables import print_table
 
     head = ("key", "study", "status", "reason", "finished", "numerics")
@@ -95,6 +96,7 @@ def show_run(
         for part, values in parts.items()
         for name, value in values.items()
     ]
+    listed += [(f"scores.{name}", in_words(entry)) for name, entry in record.scores.get("tasks", {}).items()]
     curve = zip(record.curve.get("tokens", ()), record.curve.get("loss_nats", ()), strict=True)
     listed += [(f"training loss at {tokens:,} tokens", f"{loss:.4f}") for tokens, loss in list(curve)[::8]]
     print_table(("field", "value"), listed, left=2)

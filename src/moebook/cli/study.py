@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from moebook.study import Opened
+    from moebook.study import Job, Opened
 
 NameArgument = Annotated[str, typer.Argument(help="A study of the folder studies, or a path to a .yml file.")]
 FolderOption = Annotated[
@@ -29,6 +29,11 @@ WorkersOption = Annotated[
 OnlyOption = Annotated[
     list[str], typer.Option("--only", help="Only these cells: budget|sparsity|width|seed|key=VALUE[,VALUE].")
 ]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", help="Folder with the texts of a study's `scores`, up to two levels down; what is "
+                 "not there is downloaded by checksum, or recorded as not measured."),
+]  # fmt: skip
 RetryOption = Annotated[bool, typer.Option("--retry", help="Run failed and diverged cells again.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
 
@@ -84,6 +89,7 @@ def plan_study(
         f"({opened.rates.source})",
         f"disk: {compact(costs.record_bytes)}B of records stay, up to {compact(costs.checkpoint_bytes)}B of "
         "checkpoints while it runs",
+        *_never_scored(opened.never_scored()),
     ):
         typer.echo(line)
 
@@ -115,6 +121,7 @@ def run_study(
         float, typer.Option("--checkpoint-seconds", min=0, help="Between two checkpoints of a run; what is "
                             "killed repeats no more than this.")
     ] = 60.0,
+    data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run what is missing, longest first, one process a core; can be stopped and taken up again.
@@ -136,16 +143,20 @@ def run_study(
         raise InputError(f"study run: --on: {on!r}: must be local or ray")
     if address and on != "ray":
         raise InputError(f"study run: --address: {address!r}: only with --on ray")
+    if data is not None and not data.is_dir():
+        raise InputError(f"study run: --data: {data}: no such folder")
     check_writable(runs)
     opened, costs = _open(name, folder, runs, workers, only, retry, needs_text=True)
     trunks = opened.missing(retry)
     job = Job(
-        opened.study.name, opened.study.text, folder, runs, runs / "work", retry, compiled, checkpoint_seconds
-    )
+        opened.study.name, opened.study.text, folder, runs, runs / "work", retry, compiled,
+        checkpoint_seconds, scores=opened.study.scores, data=data,
+    )  # fmt: skip
     if not trunks:
-        report = {"asked": 0, "stopped": "", "failures": []} | opened.counts()
+        report = {"asked": 0, "stopped": "", "failures": []} | _counts(opened)
         _end(report, as_json, 0.0)
         return
+    _tell_what_lacks(job)
     pool: Any = LocalPool
     if on == "ray":
         from moebook.study.ray import RayPool
@@ -170,8 +181,32 @@ def run_study(
         for trunk, reason in state.failures
     ]
     opened = opened.again()
-    report = {"asked": state.cells, "stopped": state.stopped, "failures": failures} | opened.counts()
+    report = {"asked": state.cells, "stopped": state.stopped, "failures": failures} | _counts(opened)
     _end(report, as_json, time.monotonic() - state.started)
+
+
+def _counts(opened: Opened) -> dict[str, int]:
+    return opened.counts() | {"never_scored": opened.never_scored()}
+
+
+def _never_scored(number: int) -> list[str]:
+    """What to say of runs that were made before their study asked for scores."""
+    if not number:
+        return []
+    return [
+        f"{number} done runs have no scores and will get none: their weights are gone; a new --runs folder "
+        "trains and scores them again"
+    ]
+
+
+def _tell_what_lacks(job: Job) -> None:
+    """Say before the work which scores will not be measured: afterwards the weights are gone."""
+    from moebook.scores import Suite
+    from moebook.text import load_text
+
+    if job.scores:
+        for name, reason in Suite(job.scores, load_text(job.text, job.folder), job.data).lacking().items():
+            typer.echo(f"scores: {name} will not be measured: {reason}", err=True)
 
 
 def _end(report: dict[str, Any], as_json: bool, seconds: float) -> None:
@@ -194,6 +229,8 @@ def _say_end(report: dict[str, Any], seconds: float) -> None:
         typer.echo(f"stopped: {report['stopped']}; run again to go on")
     if report["failed"]:
         typer.echo("a failed run is not run again unless asked: --retry")
+    for line in _never_scored(report["never_scored"]):
+        typer.echo(line)
     names = ("done", "diverged", "failed", "missing")
     typer.echo(
         ", ".join(f"{report[n]} {n}" for n in names) + f" of {report['cells']} runs; {duration(seconds)}"

@@ -18,6 +18,15 @@ WINDOW = 128
 REFERENCE_FLOPS = 2.5e5
 
 
+#: Bytes that the smallest number of items of each task takes through a model, about; for estimates of time.
+TASK_BYTES = {"blimp": 206_000, "wikitext2": 66_000, "other": 66_000, "words": 246_000, "recall": 100_000}
+
+
+def scored_bytes(tasks: Sequence[str], model: ModelConfig) -> int:
+    """How many bytes these tasks take through a model, about."""
+    return multiple(model) * sum(TASK_BYTES[name] for name in tasks)
+
+
 def multiple(model: ModelConfig) -> int:
     """The factor of the smallest number of items: a power of two."""
     factor, flops = 1, counts(model).flops_per_token / REFERENCE_FLOPS

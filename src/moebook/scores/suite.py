@@ -69,6 +69,16 @@ class Suite:
         content, identity = pack_items(items)
         return section | {"items": identity}, content
 
+    def lacking(self) -> dict[str, str]:
+        """The tasks that cannot be had here, and why."""
+        found = {}
+        for name in self.spec.tasks:
+            try:
+                self._pool(name)
+            except NotMeasured as error:
+                found[name] = _reason(error)
+        return found
+
     def _entry(self, name: str, model: Decoder) -> tuple[dict[str, Any], np.ndarray | None]:
         try:
             _check(model)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from moebook.architecture import ModelConfig, counts
-from moebook.runs import Store, read_rows
+from moebook.runs import SCORE_COLUMNS, Store, read_rows
+from moebook.scores import scored_bytes
 from moebook.study.claims import Holder, holders
 from moebook.study.estimate import Rates, cell_seconds, disk_bytes, makespan_seconds
 from moebook.study.local import default_workers
@@ -62,7 +63,10 @@ class Costs:
 
 @dataclass(frozen=True)
 class Opened:
-    """A study's trunks (those asked for) with the status of each of their runs that has a record."""
+    """A study's trunks (those asked for) with the status of each of their runs that has a record.
+
+    unscored: keys of the runs in the store that are done and have no score.
+    """
 
     study: Study
     text: TextIdentity
@@ -72,6 +76,7 @@ class Opened:
     rates: Rates
     cuda: bool
     runs: Path
+    unscored: frozenset[str] = frozenset()
 
     def missing(self, retry: bool = False) -> list[Trunk]:
         """What is to be run; with `retry` also what failed or diverged."""
@@ -80,7 +85,18 @@ class Opened:
     def again(self) -> Opened:
         """The same, with the statuses read anew."""
         rows = read_rows(Store(self.runs), self.text.name)
-        return replace(self, statuses={row["key"]: row["status"] for row in rows})
+        statuses = {row["key"]: row["status"] for row in rows}
+        return replace(self, statuses=statuses, unscored=_unscored(rows))
+
+    def never_scored(self) -> int:
+        """How many runs are done but lack the scores that the study asks for; their weights are gone."""
+        keys = {cell.key for trunk in self.trunks for cell in trunk.cells}
+        return len(keys & self.unscored) if self.study.scores else 0
+
+    def evaluated_tokens(self, trunk: Trunk) -> int:
+        """Tokens that go through a trunk's model at the end of each of its runs."""
+        tasks = self.study.scores.tasks if self.study.scores else ()
+        return self.heldout_tokens + scored_bytes(tasks, trunk.model)
 
     def counts(self) -> dict[str, int]:
         """How many runs are done, diverged, failed, missing, and how many cells there are."""
@@ -96,7 +112,7 @@ class Opened:
         """Cost of the plan with this many processes (0: one a core)."""
         workers = workers or default_workers(self.cuda)
         todo = self.missing(retry)
-        by_trunk = {t.name: cell_seconds(t, self.rates, self.heldout_tokens) for t in todo}
+        by_trunk = {t.name: cell_seconds(t, self.rates, self.evaluated_tokens(t)) for t in todo}
         training = sum(sum(cell_seconds(t, self.rates, 0).values()) for t in todo)
         trunk_seconds = {name: sum(cells.values()) for name, cells in by_trunk.items()}
         process_seconds = sum(trunk_seconds.values())
@@ -111,7 +127,7 @@ class Opened:
             cell_seconds={
                 key: seconds
                 for t in self.trunks
-                for key, seconds in cell_seconds(t, self.rates, self.heldout_tokens).items()
+                for key, seconds in cell_seconds(t, self.rates, self.evaluated_tokens(t)).items()
             },
         )  # fmt: skip
 
@@ -180,5 +196,10 @@ def open_study(
     return Opened(
         study, identity, heldout_tokens, tuple(select(trunks, only) if only else trunks),
         {row["key"]: row["status"] for row in rows}, Rates.of(rows, "cuda" if cuda else "cpu"), cuda,
-        Path(runs),
+        Path(runs), _unscored(rows),
     )  # fmt: skip
+
+
+def _unscored(rows: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    done = (row for row in rows if row["status"] == "done")
+    return frozenset(row["key"] for row in done if all(row[name] is None for name in SCORE_COLUMNS))

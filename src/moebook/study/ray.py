@@ -68,8 +68,8 @@ class RayPool:
 
     def __init__(self, job: Job, workers: int, address: str = "", per_gpu: int = PER_GPU) -> None:
         self.ray = connect(address, workers)
-        folder = None if job.folder is None else job.folder.resolve()
-        self.job = replace(job, runs=job.runs.resolve(), work=job.work.resolve(), folder=folder)
+        folder, data = (None if path is None else path.resolve() for path in (job.folder, job.data))
+        self.job = replace(job, runs=job.runs.resolve(), work=job.work.resolve(), folder=folder, data=data)
         self.store = Store(self.job.runs)
         found = self.ray.cluster_resources()
         gpus, cpus = found.get("GPU", 0.0), found.get("CPU", 1.0)

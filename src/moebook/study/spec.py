@@ -12,11 +12,15 @@ import yaml
 
 from moebook.architecture import Family
 from moebook.errors import InputError
+from moebook.scores import ScoreSpec
 from moebook.text import TextSpec
 from moebook.train import Recipe
 
 T = TypeVar("T")
-_FIELDS = ("name", "title", "text", "family", "recipe", "rate_sparsity_power", "sparsities", "seeds", "grid")
+_FIELDS = (
+    "name", "title", "text", "family", "recipe", "rate_sparsity_power", "sparsities", "seeds", "grid",
+    "scores",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Study:
 
     rate_sparsity_power: p of the rule by which the learning rate falls with sparsity: a model of sparsity S
     is trained at the recipe's rate times (1 - S)^p, since an expert sees a share 1 - S of a batch.
+    scores: what every run is scored on at its end; None is nothing. No part of a run's key.
     """
 
     name: str
@@ -48,6 +53,7 @@ class Study:
     family: Family
     grid: tuple[Block, ...]
     rate_sparsity_power: float = 0.0
+    scores: ScoreSpec | None = None
     path: Path = field(default=Path(), compare=False)
 
     def recipe_at(self, recipe: Recipe, sparsity: float) -> Recipe:
@@ -99,7 +105,8 @@ def _study(content: Any) -> Study:
     blocks = tuple(_block(shared, block, f"grid[{i}]", recipe) for i, block in enumerate(given["grid"]))
     text = typed(TextSpec, given["text"], "text")
     power = read_number(given.get("rate_sparsity_power", 0.0), "rate_sparsity_power")
-    study = Study(given["name"], given.get("title", ""), text, family, blocks, power)
+    scores = _scores(given["scores"]) if "scores" in given else None
+    study = Study(given["name"], given.get("title", ""), text, family, blocks, power, scores)
     for i, block in enumerate(blocks):
         for width in block.widths:
             for sparsity in block.sparsities:
@@ -108,6 +115,18 @@ def _study(content: Any) -> Study:
                 except InputError as error:
                     raise InputError(f"grid[{i}]: width {width}, sparsity {sparsity:g}: {error}") from error
     return study
+
+
+def _scores(content: Any) -> ScoreSpec:
+    given = dict(_mapping({} if content is None else content, "scores", ("tasks", "other")))
+    if "other" in given:
+        given["other"] = typed(TextSpec, given["other"], "scores: other")
+    if "tasks" in given:
+        listed = given["tasks"] if isinstance(given["tasks"], list) else [given["tasks"]]
+        if not all(isinstance(name, str) for name in listed):
+            raise InputError(f"scores: tasks: {listed!r}: must be a list of texts")
+        given["tasks"] = tuple(listed)
+    return ScoreSpec(**given)
 
 
 def _block(shared: Mapping[str, Any], content: Any, where: str, recipe: Recipe) -> Block:

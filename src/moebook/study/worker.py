@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import signal
 import time
@@ -11,14 +12,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from moebook.errors import InputError
 from moebook.files import write_atomic
+from moebook.model import Decoder
 from moebook.runs import Record, Store
+from moebook.scores import ScoreSpec, Suite
 from moebook.study.claims import Claim, Lost, claimed
 from moebook.study.plan import Trunk
 from moebook.text import Text, TextSpec, load_text
-from moebook.train import NUMERICS, run_measures, train_trunk
+from moebook.train import NUMERICS, RunConfig, run_measures, train_trunk
 
 PROGRESS_SECONDS = 0.5
 #: ("progress", steps done, steps, loss) or ("record", key, status, loss), as it happens
@@ -29,7 +33,8 @@ Say = Callable[..., None]
 class Job:
     """What all trunks of a drive have in common; see `train_trunk`.
 
-    `work` holds claims and checkpoints. `numerics` is the driver's, for a worker with other code to see.
+    `work` holds claims and checkpoints; `data` is where `scores` find their texts. `numerics` is the
+    driver's, for a worker with other code to see.
     """
 
     study: str
@@ -41,6 +46,8 @@ class Job:
     compiled: bool = True
     checkpoint_seconds: float = 60.0
     numerics: int = NUMERICS
+    scores: ScoreSpec | None = None
+    data: Path | None = None
 
 
 def work(connection: Connection, job: Job) -> None:
@@ -114,10 +121,16 @@ def _train(claim: Claim, store: Store, job: Job, text: Text, trunk: Trunk, say: 
     if text.sha256 != trunk.text.sha256:
         raise InputError(f"{job.text.name}: sha256: {text.sha256}: the plan was made for {trunk.text.sha256}")
     last = 0.0
+    suite = _suite(job.scores, text, job.data) if job.scores else None
+    items: dict[str, bytes] = {}
+
+    def score(model: Decoder, config: RunConfig) -> dict[str, Any]:
+        section, items[config.key] = suite(model)
+        return section
 
     def on_record(record: Record) -> None:
         claim.check()
-        stored = store.add(record, retry=job.retry)
+        stored = store.add(record, retry=job.retry, items=items.pop(record.key, None))
         say("record", stored.key, stored.status, stored.measures.get("loss_nats"))
 
     def on_progress(steps_done: int, steps: int, loss: float) -> None:
@@ -132,10 +145,16 @@ def _train(claim: Claim, store: Store, job: Job, text: Text, trunk: Trunk, say: 
     records = train_trunk(
         trunk.model, trunk.recipe, text, trunk.seed, tokens, claim.path.parent,
         study=job.study, on_record=on_record, on_progress=on_progress, compiled=job.compiled,
-        checkpoint_seconds=job.checkpoint_seconds,
+        checkpoint_seconds=job.checkpoint_seconds, score=score if suite else None,
     )  # fmt: skip
     if absent := {cell.key for cell in cells} - {record.key for record in records}:
         raise RuntimeError(f"the trainer returned no record {', '.join(sorted(absent))}")
+
+
+@functools.lru_cache(maxsize=1)
+def _suite(spec: ScoreSpec, text: Text, data: Path | None) -> Suite:
+    """The tasks of a job; a process trains many trunks on one text, and reads the tasks' texts once."""
+    return Suite(spec, text, data)
 
 
 def _statuses(store: Store, trunk: Trunk) -> dict[str, str]:
