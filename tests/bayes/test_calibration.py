@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import time
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -231,3 +232,14 @@ def test_a_planted_bug_changes_the_fit_alone():
 def test_chains_that_cannot_be_are_refused(wrong, says):
     with pytest.raises(InputError, match=f"chains: {says}"):
         Chains(**wrong)
+
+
+STORED = sorted((Path(__file__).resolve().parents[2] / "runs" / "calibration").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+def test_stored_calibrations_are_whole_and_tell_nothing_against_the_inference(path):
+    found = read_calibration(path)
+    assert [fit.number for fit in found.fits] == list(range(len(found.fits))) and len(found.fits) >= 500
+    assert found.plant == "" and not found.rejected
+    assert found.text() == path.read_text("utf-8")

@@ -43,7 +43,7 @@ def rank_plots(
         wrong = name in rejected
         axes.plot(
             z, difference, color=_WRONG if wrong else ACCENT, linewidth=1.4,
-            linestyle="--" if wrong else "-", drawstyle="steps-post",
+            linestyle="--" if wrong else "-",
         )  # fmt: skip
         axes.set_title(("✕ " if wrong else "") + textwrap.fill(name, 25), fontsize=8)
         axes.xaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
