@@ -25,9 +25,10 @@ from moebook.study.ray import RayPool, connect  # noqa: E402
 
 @pytest.fixture(scope="module")
 def environment():
-    """What Ray's nodes are started with: no report to its makers, this process's cache of texts."""
+    """What Ray's nodes are started with: no report to its makers, no token that an earlier cluster left."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_health_check_period_ms", "1000")
         yield
 
