@@ -163,3 +163,12 @@ def test_stored_scores_are_those_of_the_forecast():
     assert found["pit"] == pytest.approx([0.5, 0.97725], abs=1e-5)
     assert found["crps"][0] == pytest.approx(0.1 * (np.sqrt(2) - 1) / np.sqrt(np.pi), rel=1e-5)
     assert pd.Series(found["log_score"]).diff()[1] == pytest.approx(-2, abs=1e-5)
+
+
+def test_what_intervals_held_is_the_mean_over_tables():
+    def result(table, pit):
+        return {"table": table, "points": {"model": {"pit": pit}}}
+
+    results = [result("a", [0.5, 0.99]), result("a", [0.5, 0.5]), result("b", [0.04, 0.03])]
+    assert scoring.held(results, 0.9) == ((0.75 + 0.0) / 2, 2)
+    assert scoring.held(results, 0.99) == (1.0, 2)

@@ -76,6 +76,16 @@ def by_table(results: Sequence[Mapping[str, Any]], part: str) -> dict[str, dict[
     return tables
 
 
+def held(results: Sequence[Mapping[str, Any]], level: float, who: str = "model") -> tuple[float, int]:
+    """(share of the runs above the fitted budgets that intervals of `level` held, number of tables): the mean
+    over tables of the mean over their origins, at any level."""
+    of_table: dict[str, list[float]] = {}
+    for result in results:
+        pit = np.asarray(result["points"][who]["pit"])
+        of_table.setdefault(result["table"], []).append(float(np.mean(np.abs(pit - 0.5) < level / 2)))
+    return float(np.mean([np.mean(shares) for shares in of_table.values()])), len(of_table)
+
+
 def pooled(tables: Mapping[str, Mapping[str, Any]], seed: int = 0) -> dict[str, Any]:
     """Over tables of `by_table`: {figure: {value, tables: [5 %, 95 %], groups: [5 %, 95 %]}}.
 

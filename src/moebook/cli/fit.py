@@ -189,18 +189,20 @@ def show(summary: dict[str, Any], out: Path) -> None:
     )
 
 
-def default_posterior() -> Path:
-    """The posterior that questions go to unless told otherwise: `english` if stored, else the only one.
-
-    Looked for under MOEBOOK_RUNS, the working folder's `runs`, and the checkout's.
-    """
+def runs_folders() -> list[Path]:
+    """Where what is stored is looked for: MOEBOOK_RUNS, or the working folder's `runs` and the checkout's."""
     import os
-
-    from moebook.errors import InputError
 
     named = os.environ.get("MOEBOOK_RUNS")
     checkout = Path(__file__).resolve().parents[3] / "runs"
-    for runs in [Path(named)] if named else [Path("runs"), checkout]:
+    return [Path(named)] if named else [Path("runs"), checkout]
+
+
+def default_posterior() -> Path:
+    """The posterior that questions go to unless told otherwise: `english` if stored, else the only one."""
+    from moebook.errors import InputError
+
+    for runs in runs_folders():
         stored = sorted(path.parent for path in (runs / "posteriors").glob("*/summary.json"))
         english = [path for path in stored if path.name == "english"]
         if english or len(stored) == 1:

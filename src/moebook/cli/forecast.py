@@ -85,10 +85,23 @@ def forecast(
         for name, one in stored.items()
     ]
     if as_json:
-        answer = {"posteriors": said} if weights else {"posterior": said[0]["identity"]}
+        answer: dict[str, Any] = {"posteriors": said} if weights else {"posterior": said[0]["identity"]}
+        answer["held_before"] = dict(zip(("share", "tables"), held_before(interval), strict=True))
         typer.echo(json.dumps({**answer, "rows": plain(rows)}, allow_nan=False))
     else:
         show(found, said, out)
+
+
+def held_before(level: float) -> tuple[float | None, int]:
+    """What intervals of this level held in the stored scores, and of how many tables; (None, 0) without."""
+    from moebook.bayes.scoring import held
+    from moebook.cli.fit import runs_folders
+
+    for runs in runs_folders():
+        file = runs / "scores" / "forecasts.json"
+        if file.is_file():
+            return held(json.loads(file.read_text("utf-8"))["results"], level)
+    return None, 0
 
 
 def asked_at(at: str) -> tuple[pandas.DataFrame, str]:
@@ -167,6 +180,12 @@ def show(found: list[Forecast], posteriors: list[dict[str, Any]], out: Path | No
         typer.echo(f"and {len(outside) - MOST_LINES} more rows; --out and --json say of each how far")
     if outside:
         typer.echo("there the interval rests on what the model believes of misfit, not on runs")
+        share, tables = held_before(found[0].level)
+        if tables:
+            typer.echo(
+                f"on {tables} tables of known runs, such intervals of {level} held {100 * share:.0f} % of "
+                "runs above the fitted budgets"
+            )
     if len(posteriors) > 1:
         cells = ([p["posterior"], p["law"], f"{p['weight']:.2f}", p["identity"]] for p in posteriors)
         print_table(("mixed from", "law", "weight", "identity"), cells, left=2)

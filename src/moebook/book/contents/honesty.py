@@ -153,7 +153,7 @@ def forecast_in_numbers() -> dict[str, str]:
         for who in ("model", "bootstrap"):
             for level in ("50", "90"):
                 said[f"{part}_{who}_{level}"] = percent(pooled[f"{who}.coverage_{level}"]["value"])
-        said[f"{part}_crps"] = f"{100 * pooled['crps_ratio']['value']:.0f} %"
+        said[f"{part}_crps"] = f"{100 * pooled['crps_ratio_geometric']['value']:.0f} %"
         better = pooled["log_score_better"]["value"] * pooled["tables"]
         said[f"{part}_better"] = f"{better:.0f} of {pooled['tables']}"
     return said
