@@ -58,10 +58,11 @@ class Part:
     held_out: np.ndarray | None = None
 
     def identity(self, settings: Settings) -> str:
-        """sha256 of what decides the numbers: rows, laws, model, settings, lock, and the sources here."""
+        """sha256 of what decides the posteriors and what is made of them: rows, laws, model, settings, lock,
+        sources. (Point fits are made again in a moment: tests compare them with what is stored.)"""
         asked = [request(self.rows, law, seed=settings.seed, sampler=settings.sampler) for law in self.laws]
         held = [] if self.held_out is None else np.flatnonzero(self.held_out).tolist()
-        sources = ["refitted.py", "bootstrap.py", "point.py"]
+        sources = ["refitted.py"]
         sources += ["comparison.py"] if len(self.laws) > 1 else []
         sources += ["mixture.py", "prediction.py"] if held else []
         folder = Path(__file__).parent

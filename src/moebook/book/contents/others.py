@@ -193,7 +193,7 @@ def title_of(table: str, name: str) -> str:
 
 def share(value: float) -> str:
     """A small share with two digits: 0.74 %, 0.024 %, 5.3 %."""
-    return f"{100 * value:.2g} %"
+    return f"{100 * value:#.2g}".rstrip(".") + " %"
 
 
 def _natural(rmse_log10: float) -> float:

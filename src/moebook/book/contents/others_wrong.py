@@ -48,7 +48,7 @@ def form_table() -> page.Html:
             row[f"weight, {name}"] = f"{part('clark2022', name)['comparison'][law]['weight']:.2f}"
         rows.append(row)
     return page.table(
-        pd.DataFrame(rows), "What each form misses, and its stacking weight with misfit", wrap=("form",)
+        pd.DataFrame(rows), "What each form leaves over, and the weight of its posterior", wrap=("form",)
     )
 
 
