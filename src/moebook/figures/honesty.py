@@ -38,7 +38,7 @@ def coverages(
 
     names: tables; model, bootstrap [tables, levels]: shares held.
     """
-    figure = Figure(figsize=(5.6, 1.2 + 0.24 * len(names)), layout="constrained")
+    figure = Figure(figsize=(6.8, 1.2 + 0.24 * len(names)), layout="constrained")
     panels = figure.subplots(1, len(levels), sharey=True)
     rows = np.arange(len(names))[::-1]
     for axes, level, ours, theirs in zip(panels, levels, model.T, bootstrap.T, strict=True):
@@ -49,7 +49,7 @@ def coverages(
         axes.set_xlim(-0.03, 1.03)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "¼", "½", "¾", "1"])
         axes.set_title(f"{100 * level:.0f} % intervals")
-        axes.set_xlabel("share of runs inside")
+    figure.supxlabel("share of runs inside", fontsize=9)
     panels[0].set_yticks(rows, list(names))
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2)

@@ -97,7 +97,9 @@ def calibration_verdict(law: str) -> str:
     found = calibration(law)
     least = min(u.corrected for u in found.uniformity.values())
     failed = found.failed["any"]
-    gates = "every fit passed its gates" if not failed else f"{failed} fits failed a gate and are counted in"
+    gates = "every fit passed its gates"
+    if failed:
+        gates = f"{failed} of these short fits failed a gate, and are counted in"
     if not found.rejected:
         return (
             f"**{PLAIN[law]}:** all {len(found.names)} quantities have uniform ranks (the smallest p-value, "
