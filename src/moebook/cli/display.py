@@ -14,9 +14,9 @@ QUIET_SECONDS = 20.0
 
 
 @contextmanager
-def step_progress(label: str) -> Iterator[Callable[[int, int, float], None]]:
-    """A callback (steps done, steps in all, loss in nats) that shows them."""
-    console = Console(stderr=True)
+def step_progress(label: str, shown: bool = True) -> Iterator[Callable[[int, int, float], None]]:
+    """A callback (steps done, steps in all, loss in nats) that shows them, unless `shown` is off."""
+    console = Console(stderr=True, quiet=not shown)
     if not console.is_terminal:
         said = time.monotonic()
 

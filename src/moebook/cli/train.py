@@ -54,6 +54,10 @@ def train(
                                   "what is not there is downloaded by checksum, or recorded as not "
                                   "measured.")
     ] = None,
+    shard: Annotated[
+        bool, typer.Option("--shard", help="Share one model among the processes of torchrun (FSDP2), one a "
+                           "GPU, or on the CPU: torchrun --nproc-per-node 2 -m moebook train ... --shard")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Train one model on the Python sources of the locked packages, or on a folder of your own.
@@ -78,7 +82,7 @@ def train(
     from moebook.files import canonical_json, check_writable, write_atomic
     from moebook.runs import Record
     from moebook.text import TextSpec, load_text, progress_bars
-    from moebook.train import Recipe, run_configs, train_trunk
+    from moebook.train import ALONE, Recipe, run_configs, start_processes, train_trunk
 
     if balance not in BALANCES:
         raise InputError(f"train: --balance: {balance!r}: must be {' or '.join(BALANCES)}")
@@ -98,8 +102,9 @@ def train(
     name = re.sub("[^a-z0-9_.-]+", "-", folder.resolve().name.lower()).strip("-_.") if folder else "packages"
     spec = TextSpec("folder" if folder else "packages", name or "text")
     check_writable(out)
-    with progress_bars() as bars:
-        text = load_text(spec, folder=folder, progress=bars)
+    processes = start_processes(batch) if shard else ALONE
+    with progress_bars() as bars, processes.first_before_others():
+        text = load_text(spec, folder=folder, progress=bars if processes.first else None)
     (config,) = run_configs(model, recipe, text, seed, [tokens])
     stored = out / "record.json"
     if stored.exists() and Record.from_json(stored.read_bytes(), str(stored)).key != config.key:
@@ -113,17 +118,23 @@ def train(
 
         def score(trained, config):
             section, items = suite(trained)
-            write_atomic(out / "items.npz", items)
+            if processes.first:
+                write_atomic(out / "items.npz", items)
             return section
 
     def keep(trained) -> None:
-        write_atomic(out / "model.safetensors", save(dict(trained.state_dict())))
+        weights = processes.weights(trained)
+        if processes.first:
+            write_atomic(out / "model.safetensors", save(weights))
 
-    with step_progress(f"width {width}, S {sparsity:g}") as on_progress:
+    with step_progress(f"width {width}, S {sparsity:g}", processes.first) as on_progress:
         (record,) = train_trunk(
             model, recipe, text, seed, [tokens], out / "checkpoint", study="", on_progress=on_progress,
-            keep_model=keep, compiled=compiled, score=score,
+            keep_model=keep, compiled=compiled, score=score, processes=processes,
         )
+    processes.part()
+    if not processes.first:
+        return
     write_atomic(out / "record.json", record.to_json())
     if as_json:
         print(canonical_json(record.to_dict()))

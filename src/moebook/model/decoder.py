@@ -20,7 +20,7 @@ from torch.nn import functional
 from moebook.architecture import ModelConfig, counts
 from moebook.model import fused
 from moebook.model.experts import Experts
-from moebook.model.router import bias_step, route
+from moebook.model.router import Everywhere, bias_step, route
 
 
 class Output(NamedTuple):
@@ -53,9 +53,16 @@ def _rotate(x_BHNW: Tensor, cos_NW: Tensor, sin_NW: Tensor) -> Tensor:
 class RMSNorm(nn.RMSNorm):
     """torch's, with its weight in the input's type: under autocast the fused kernel takes no mixture."""
 
+    lent = False  # whether the weight's memory is another's, who frees and fills it at will (FSDP)
+
+    @property
+    def scale_D(self) -> Tensor:
+        """The weight, for kernels outside of torch: memory that one of them has seen is never freed again."""
+        return self.weight.clone() if self.lent else self.weight
+
     def forward(self, x: Tensor) -> Tensor:
         if fused.takes(x, self.weight):
-            return fused.norm(x, self.weight, self.eps)
+            return fused.norm(x, self.scale_D, self.eps)
         return functional.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
@@ -74,7 +81,7 @@ class Attention(nn.Module):
     def _heads(self, qkv_BNC: Tensor, cos_NW: Tensor, sin_NW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values by head, [B, H, N, W]."""
         if fused.takes(qkv_BNC, self.norm_q.weight, cos_NW):
-            scale_q_D, scale_k_D = self.norm_q.weight, self.norm_k.weight
+            scale_q_D, scale_k_D = self.norm_q.scale_D, self.norm_k.scale_D
             return fused.placed_heads(qkv_BNC, scale_q_D, scale_k_D, cos_NW, sin_NW, self.norm_q.eps)
         q, k, v = qkv_BNC.chunk(3, -1)
         parts = (self.norm_q(q), self.norm_k(k), v)
@@ -101,6 +108,7 @@ class Block(nn.Module):
         self.router_ED = nn.Parameter(torch.empty(config.experts, config.width)) if config.routed else None
         self.shared = Experts(1, config.width, config.shared_width) if config.shared_experts else None
         self.register_buffer("bias_E", torch.zeros(config.experts) if biased and config.routed else None)
+        self.everywhere: Everywhere | None = None  # where processes share the model and split the batch
 
     def forward(self, x_BND: Tensor, cos_NW: Tensor, sin_NW: Tensor):
         x_BND = x_BND + self.attention(self.norm_attention(x_BND), cos_NW, sin_NW)
@@ -110,7 +118,8 @@ class Block(nn.Module):
         if self.router_ED is None:
             return x_BND + self.experts.dense(y_TD).view_as(x_BND), None
         logits_TE = (self.router_ED @ y_TD.t()).t()  # tokens side by side, as vector units want them
-        routing = route(logits_TE, self.config.active, self.config.renormalise, self.bias_E)
+        config = self.config
+        routing = route(logits_TE, config.active, config.renormalise, self.bias_E, self.everywhere)
         y_TD = self.experts(y_TD, routing.expert_TK, routing.weight_TK)
         return x_BND + y_TD.view_as(x_BND), routing
 

@@ -5,6 +5,7 @@ Shapes: T tokens, E experts, K experts of a token.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -12,6 +13,9 @@ from torch import Tensor
 
 from moebook.model import fused
 from moebook.model.loss import fp32_or_finer
+
+#: Makes of this process's load the mean over all processes that share a batch
+Everywhere = Callable[[Tensor], Tensor]
 
 
 class Routing(NamedTuple):
@@ -32,17 +36,27 @@ class Routing(NamedTuple):
     load_E: Tensor
 
 
-def route(logits_TE: Tensor, active: int, renormalise: bool, bias_E: Tensor | None = None) -> Routing:
+def route(
+    logits_TE: Tensor,
+    active: int,
+    renormalise: bool,
+    bias_E: Tensor | None = None,
+    everywhere: Everywhere | None = None,
+) -> Routing:
     """`route_by_definition`, fast where it can be; logits are best given as the transpose of [E, T]."""
     logits_TE = fp32_or_finer(logits_TE)
-    if not fused.takes(logits_TE):
-        return route_by_definition(logits_TE, active, renormalise, bias_E)
+    if everywhere is not None or not fused.takes(logits_TE):
+        return route_by_definition(logits_TE, active, renormalise, bias_E, everywhere)
     expert_KT, weight_KT, *rest = fused.route(logits_TE.t(), active, renormalise, bias_E)
     return Routing(expert_KT.t(), weight_KT.t(), *rest)
 
 
 def route_by_definition(
-    logits_TE: Tensor, active: int, renormalise: bool, bias_E: Tensor | None = None
+    logits_TE: Tensor,
+    active: int,
+    renormalise: bool,
+    bias_E: Tensor | None = None,
+    everywhere: Everywhere | None = None,
 ) -> Routing:
     """Softmax over all experts, then the top K, as OLMoE does (Muennighoff et al. 2024, section 2).
 
@@ -56,6 +70,8 @@ def route_by_definition(
         bias_E: added to the probabilities to choose the experts, and for nothing else: weights and losses
             are those of the probabilities themselves (Wang et al. 2024, Eq. 3, and DeepSeek-V3 add it to
             sigmoid scores; ours are the softmax's). See `bias_step`.
+        everywhere: where several processes share a batch. The load is then that of all of it, and the balance
+            loss one whose mean over processes, gradient included, is that of all of it.
     """
     experts = logits_TE.shape[-1]
     logits_TE = fp32_or_finer(logits_TE)
@@ -74,6 +90,8 @@ def route_by_definition(
         flat = expert_TK.reshape(-1)
         counts_E.scatter_add_(0, flat, torch.ones_like(flat))
         load_E = counts_E.to(probability_TE.dtype) / flat.numel()
+        if everywhere is not None:
+            load_E = everywhere(load_E)
     balance_loss = experts * (load_E * probability_TE.mean(0)).sum()
     z_loss = logits_TE.logsumexp(-1).square().mean()
     return Routing(expert_TK, weight_TK, balance_loss, z_loss, load_E)

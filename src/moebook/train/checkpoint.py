@@ -7,6 +7,7 @@ atomically after the tensors are on the disk.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class Checkpoint:
 
         Raises InputError naming the file where it is damaged or belongs to another configuration.
         """
-        if not self.exists():
+        if not self.path.exists():
             return None
         try:
             whole = json.loads(self.path.read_text())
@@ -97,17 +98,21 @@ def _kept_buffers(model: torch.nn.Module) -> list[tuple[str, Tensor]]:
 
 @torch.no_grad()
 def restore_training(
-    model: torch.nn.Module, optimizer: torch.optim.AdamW, tensors: dict[str, Tensor], step: int
+    model: torch.nn.Module,
+    optimizer: torch.optim.AdamW,
+    tensors: dict[str, Tensor],
+    step: int,
+    put: Callable[[Tensor, Tensor], object] = Tensor.copy_,
 ) -> None:
     """Put weights and moments back, in place; `step` is the number of optimiser steps taken."""
     for name, buffer in _kept_buffers(model):
-        buffer.copy_(tensors[f"buffer.{name}"])
+        put(buffer, tensors[f"buffer.{name}"])
     for name, parameter in model.named_parameters():
-        parameter.copy_(tensors[f"weight.{name}"])
+        put(parameter, tensors[f"weight.{name}"])
         state = optimizer.state[parameter]
         if not state:  # as the optimiser itself would begin
             state["step"] = torch.zeros((), device=parameter.device)
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
         state["step"].fill_(step)
         for moment, stored in (("exp_avg", f"mean.{name}"), ("exp_avg_sq", f"square.{name}")):
-            state[moment].copy_(tensors[stored]) if stored in tensors else state[moment].zero_()
+            put(state[moment], tensors[stored]) if stored in tensors else state[moment].zero_()

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -24,17 +21,14 @@ from moebook.model import Decoder
 from moebook.runs import Record
 from moebook.text import Text, train_batch
 from moebook.train.checkpoint import Checkpoint, restore_training, training_tensors
-from moebook.train.environment import environment
-from moebook.train.evaluate import held_out_loss
-from moebook.train.graph import training_step
+from moebook.train.ended import SCORE, Progress, ended_record
 from moebook.train.memory import keep_memory_warm
 from moebook.train.numerics import NUMERICS
+from moebook.train.processes import ALONE, Alone
 from moebook.train.recipe import Recipe, learning_rate_at
-from moebook.train.run import RunConfig, TextIdentity, run_measures
+from moebook.train.run import RunConfig, TextIdentity
 
-CURVE_POINTS = 64
 DIVERGED_STEPS = 32  # so many in a row no better than a uniform guess
-SCORE = Callable[[Decoder, RunConfig], Mapping[str, Any]]
 ON_PROGRESS = Callable[[int, int, float], None]  # steps done, steps in all, training loss in nats
 
 
@@ -42,25 +36,22 @@ class Diverged(Exception):
     """The loss is not finite, or no better than a uniform guess's once the rate has warmed up."""
 
 
-@dataclass
-class Progress:
-    """Where training stands: steps taken, the loss of each, and what they cost."""
-
-    step: int = 0
-    losses_nats: list[float] = field(default_factory=list)
-    wall_seconds: float = 0.0
-    cpu_seconds: float = 0.0
-
-
 class Trainer:
     """A model, its step and its place in the text; knows steps, not branches."""
 
-    def __init__(self, config: RunConfig, text: Text, device: torch.device, compiled: bool = True):
-        self.config, self.text, self.device = config, text, device
+    def __init__(
+        self,
+        config: RunConfig,
+        text: Text,
+        device: torch.device,
+        compiled: bool = True,
+        processes: Alone = ALONE,
+    ):
+        self.config, self.text, self.device, self.processes = config, text, device, processes
         biased = config.recipe.bias_rate > 0
         model = Decoder(config.model, config.seed, config.recipe.query_key_scale, biased)
-        self.model = model.to(device)
-        self.update = training_step(self.model, config.recipe, compiled)
+        self.model = processes.share(model, device)
+        self.update = processes.step(self.model, config.recipe, compiled)
         self.progress = Progress()
         self.check_every = 1 if device.type == "cpu" else 50  # reading a loss stops a GPU's queue
         self._unread: list[torch.Tensor] = []
@@ -107,57 +98,10 @@ class Trainer:
         if found is None:
             return False
         tensors, state = found
-        restore_training(self.model, self.update.optimizer, tensors, state["step"])
+        restore_training(self.model, self.update.optimizer, tensors, state["step"], self.processes.put)
         self.progress = Progress(losses_nats=tensors["losses_nats"].tolist(), **state)
         self._unread.clear()
         return True
-
-
-def _thin(losses_nats: list[float], batch_tokens: int) -> dict[str, list]:
-    """The loss curve as at most CURVE_POINTS means over stretches that lengthen with the run."""
-    steps = len(losses_nats)
-    ends = sorted({round(steps ** (i / CURVE_POINTS)) for i in range(CURVE_POINTS + 1)})
-    starts = [0, *ends[:-1]]
-    means = [sum(losses_nats[a:b]) / (b - a) for a, b in zip(starts, ends, strict=True)]
-    return {"tokens": [end * batch_tokens for end in ends], "loss_nats": [round(m, 5) for m in means]}
-
-
-def _record(
-    trainer: Trainer, config: RunConfig, study: str, reason: str = "", score: SCORE | None = None
-) -> Record:
-    """The record of a run that has ended, well or (with a reason) not."""
-    progress = trainer.progress
-    measures = run_measures(config)
-    if not reason:
-        found = held_out_loss(trainer.model, trainer.text, config.recipe.precision)
-        last = progress.losses_nats[-max(1, config.steps // 20):]
-        measures |= {
-            "loss_nats": found.loss_nats,
-            "loss_stderr_nats": found.stderr_nats if math.isfinite(found.stderr_nats) else None,
-            "bits_per_byte": found.bits, "heldout_tokens": found.tokens,
-            "heldout_documents": found.documents, "train_loss_nats": sum(last) / len(last),
-            "balance_loss": found.balance_loss,
-            "load_largest": max(found.load_largest), "load_smallest": min(found.load_smallest),
-            "load_largest_by_layer": found.load_largest, "load_smallest_by_layer": found.load_smallest,
-            "load_effective_by_layer": found.load_effective,
-        }
-        if not math.isfinite(found.loss_nats):
-            reason = f"the held-out loss is {found.loss_nats} nats after step {progress.step}"
-            measures = run_measures(config)
-    scores = {} if reason or score is None else score(trainer.model, config)
-    return Record(
-        config=config.to_dict(), numerics=NUMERICS, study=study,
-        status="diverged" if reason else "done", reason=reason, measures=measures,
-        curve=_thin(progress.losses_nats, config.batch_tokens) if progress.losses_nats else {},
-        cost={
-            "wall_seconds": round(progress.wall_seconds, 3), "cpu_seconds": round(progress.cpu_seconds, 3),
-            "tokens_per_second": round(
-                progress.step * config.batch_tokens / max(progress.wall_seconds, 1e-9), 1
-            ),
-        },
-        environment=environment(trainer.device), finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        scores=scores,
-    )
 
 
 def run_configs(
@@ -201,6 +145,7 @@ def train_trunk(
     keep_model: Callable[[Decoder], None] | None = None,
     compiled: bool = True,
     score: SCORE | None = None,
+    processes: Alone = ALONE,
 ) -> list[Record]:
     """Train one model for several numbers of tokens; a record for each, in order.
 
@@ -219,11 +164,13 @@ def train_trunk(
             at the start of a trunk, and changes how a step rounds, not what it computes.
         score: called with the model and configuration of each run that ends well; gives its record's
             `scores` (see `moebook.scores`), and must leave the model as it is.
+        processes: those that share the model, where it is more than this one; each of them calls this with
+            the same arguments, and each calls back.
 
     Raises InputError for tokens that are no whole batches, a text shorter than one, a checkpoint of
     another configuration, or a disk that will not take the checkpoint.
     """
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    where = processes.device or torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if where.type == "cpu":
         torch.set_num_threads(1)  # the same bits whatever the machine's cores
         torch.set_flush_denormal(True)  # idle experts' moments fade into denormals, which are slow
@@ -231,10 +178,10 @@ def train_trunk(
     configs = run_configs(model, recipe, text, seed, tokens)
     forks = [recipe.decay_start(c.steps) for c in configs]
     shared = configs[0].to_dict() | {"tokens": None, "numerics": NUMERICS, "device": where.type}
-    trunk = Checkpoint(Path(workdir), "trunk", sha256_hex(canonical_json(shared))[:16])
-    trainer = Trainer(configs[-1], text, where, compiled)
+    trunk = processes.checkpoint(Path(workdir), "trunk", sha256_hex(canonical_json(shared))[:16])
+    trainer = Trainer(configs[-1], text, where, compiled, processes)
     if trainer.load(trunk) and trainer.progress.step > forks[0]:  # beyond the first branch asked for: anew
-        trainer = Trainer(configs[-1], text, where, compiled)
+        trainer = Trainer(configs[-1], text, where, compiled, processes)
     total = sum(c.steps - fork for c, fork in zip(configs, forks, strict=True)) + forks[-1]
     decays_done = 0
     records: list[Record] = []
@@ -252,7 +199,7 @@ def train_trunk(
             if on_progress:
                 on_progress(decays_done + progress.step, total, loss)
             now = time.perf_counter()
-            if last or now - clock > checkpoint_seconds:
+            if processes.agree(last or now - clock > checkpoint_seconds):
                 progress.wall_seconds += now - clock
                 progress.cpu_seconds += time.process_time() - processor
                 clock, processor = now, time.process_time()
@@ -264,12 +211,12 @@ def train_trunk(
             on_record(record)
 
     for index, (config, fork) in enumerate(zip(configs, forks, strict=True)):
-        branch = Checkpoint(Path(workdir), f"branch-{config.tokens}", config.key)
+        branch = processes.checkpoint(Path(workdir), f"branch-{config.tokens}", config.key)
         try:
             advance(fork, config.steps, trunk)
         except Diverged as error:  # and with it every longer run
             for longer in configs[index:]:
-                finish(_record(trainer, longer, study, str(error)))
+                finish(ended_record(trainer, longer, study, str(error)))
             break
         if not trunk.exists():
             trainer.save(trunk)
@@ -279,7 +226,7 @@ def train_trunk(
             advance(config.steps, config.steps, branch)
         except Diverged as error:
             reason = str(error)
-        finish(_record(trainer, config, study, reason, score))
+        finish(ended_record(trainer, config, study, reason, score))
         if keep_model and index == len(configs) - 1 and records[-1].done:
             keep_model(trainer.model)
         trainer.load(trunk)
