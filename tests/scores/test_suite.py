@@ -249,3 +249,22 @@ def test_the_command_train_scores_and_keeps_the_items(data, few, tmp_path, monke
     record = Record.from_json((tmp_path / "out" / "record.json").read_bytes())
     Store(tmp_path / "runs").add(record, items=(tmp_path / "out" / "items.npz").read_bytes())
     assert set(Store(tmp_path / "runs").items(record)) == {"blimp", "wikitext2", "words", "recall"}
+
+
+def test_the_run_tables_readme_says_what_each_column_of_scores_is():
+    readme = (Path(__file__).parents[2] / "runs" / "README.md").read_text()
+    for name in SCORE_COLUMNS:
+        if not name.endswith("_stderr") and name not in ("recall_1", "recall_4"):
+            assert f"`{name}`" in readme
+
+
+def test_records_from_before_there_were_scores_are_read_and_written_as_they_are():
+    paths = sorted((Path(__file__).parents[2] / "runs" / "records").glob("*/*.json"))
+    unscored = 0
+    for path in paths[::12]:
+        record = Record.from_json(path.read_bytes())
+        assert record.to_json().encode() == path.read_bytes()
+        if not record.scores:
+            unscored += 1
+            assert all(row(record)[name] is None for name in SCORE_COLUMNS)
+    assert unscored
