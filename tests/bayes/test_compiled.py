@@ -1,7 +1,6 @@
 """Machine code that is kept: another process samples the same bits without compiling."""
 
 import numpy as np
-import nutpie
 import pytest
 
 from moebook import bayes, laws
@@ -30,7 +29,7 @@ def test_a_second_process_reads_what_the_first_compiled(made, tmp_path, monkeypa
     (file,) = (tmp_path / "compiled").iterdir()
 
     monkeypatch.setattr(compiled, "_MADE", {})
-    monkeypatch.setattr(nutpie, "compile_pymc_model", refuse)
+    monkeypatch.setattr(compiled, "compile_model", refuse)
     again = bayes.fit(made.made_runs(), "chinchilla", **settings)
     for name in first.data.posterior.data_vars:
         assert np.array_equal(first.draws(name), again.draws(name)), name

@@ -1,9 +1,9 @@
 """A law's model as machine code: compiled once, kept for other processes, the same bits either way.
 
-Compiling takes half a minute of a core, nearly all of it Numba's; reading machine code takes a tenth of a
-second. Numba's own cache cannot keep what nutpie compiles (closures over pointers): the object code is kept
-here, by Numba's own serialisation, under a hash of everything that decides it: the sources of law and model,
-priors, versions, and the processor. What cannot be read back is compiled anew.
+Compiling takes ten seconds of a core, nearly all of it Numba's; reading machine code takes a tenth of one.
+Numba's own cache cannot keep functions made from text: the object code is kept here, by Numba's own
+serialisation, under a hash of everything that decides it: the sources of law and model, priors, versions, and
+the processor. What cannot be read back is compiled anew.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import numba
-import nutpie
 import pymc as pm
 import pytensor.tensor.rewriting.elemwise as fusion
 from numba.core.registry import cpu_target
 from nutpie import compile_pymc as parts
-from pymc.initial_point import make_initial_point_fn
 
 from moebook import laws
+from moebook.bayes.density import compile_model, starting_point
 from moebook.bayes.identity import plain
 from moebook.bayes.model import Form, build, sampled_names
 from moebook.bayes.priors import Priors
@@ -48,7 +47,7 @@ def compiled_model(law: laws.Law, priors: Priors, form: Form) -> tuple[pm.Model,
         file = cache_folder() / "compiled" / f"{_key(law, priors, form)}.numba"
         compiled = _read(file, model)
         if compiled is None:
-            compiled = nutpie.compile_pymc_model(model, var_names=kept)
+            compiled = compile_model(model, kept)
             _write(file, compiled)
         _MADE[key] = model, compiled
     return _MADE[key]
@@ -57,7 +56,8 @@ def compiled_model(law: laws.Law, priors: Priors, form: Form) -> tuple[pm.Model,
 def _key(law: laws.Law, priors: Priors, form: Form) -> str:
     """sha256 of everything that decides the machine code."""
     folder = Path(__file__).parent
-    sources = [*law.files(), *(folder / name for name in ("compiled.py", "model.py", "totals.py"))]
+    own = ("compiled.py", "density.py", "kernel.py", "model.py", "totals.py")
+    sources = [*law.files(), *(folder / name for name in own)]
     code = {
         "law": law.name,
         "sources": [sha256_hex(path.read_bytes()) for path in sources],
@@ -103,14 +103,11 @@ def _read(file: Path, model: pm.Model) -> Any | None:
         functions[name] = SimpleNamespace(address=library.get_pointer_to_function(wrapper), library=library)
     kept["user_data"] = parts.update_user_data(kept["user_data"], kept["shared_data"])
     names = [model.rvs_to_values[variable].name for variable in model.free_RVs]
-    start = make_initial_point_fn(
-        model=model, return_transformed=True, default_strategy="support_point", jitter_rvs=set(model.free_RVs)
-    )
     return parts.CompiledPyMCModel(
         **functions,
         **kept,
         initial_point_func=parts._rv_dict_to_flat_array_wrapper(
-            parts._wrap_with_lock(start), names=names, shapes=[kept["_shapes"][name] for name in names]
+            starting_point(model), names=names, shapes=[kept["_shapes"][name] for name in names]
         ),
         logp_func=None,
         expand_func=None,
