@@ -152,16 +152,18 @@ def coefficient_table() -> page.Html:
     rows = []
     for table, name, _law, one in main_fits():
         for key, c in one["point"]["coefficients"].items():
-            digits = c["error"] / 10
-            q = one["posterior"]["quantities"].get(key)
+            digits = c["error"] / 100
+            q = one["posterior"]["quantities"][key]
             posterior = [in_digits(q[e], max(q[f"mcse_{e}"], digits)) for e in ("q05", "q50", "q95")]
             rows.append(
                 {
                     "runs": title_of(table, name), "": symbol(key),
                     "printed": f"{c['printed']:g}", "refit": in_digits(c["value"], digits),
-                    "standard error": f"{c['error']:.2g}", "apart": f"{c['apart']:+.1f}",
+                    "standard error": in_digits(c["error"], c["error"] / 30),
+                    "apart": f"{round(c['apart'], 1) + 0.0:+.1f}",
                     "bootstrap 5 %": in_digits(c["low"], digits), "95 %": in_digits(c["high"], digits),
                     "posterior 5 %": posterior[0], "median": posterior[1], "95 % ": posterior[2],
+                    "identified": "yes" if q["identified"] else "no",
                 }
             )  # fmt: skip
     return page.table(pd.DataFrame(rows), fold="Every coefficient: printed, refitted, and both intervals")
