@@ -25,8 +25,8 @@ class Sampler:
     """Settings of nutpie. `stored` draws of each chain are kept, evenly spaced, as float32."""
 
     chains: int = 4
-    draws: int = 2000
-    tune: int = 1000
+    draws: int = 3000
+    tune: int = 1200
     target_accept: float = 0.985
     stored: int = 500
     prior_draws: int = 2000

@@ -47,10 +47,10 @@ def fit(
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Decides every draw.")] = 0,
     draws: Annotated[
         int, typer.Option(min=4, max=MOST_DRAWS, help="Draws a chain; more, where a gate asks for it.")
-    ] = 2000,
+    ] = 3000,
     tune: Annotated[
         int, typer.Option(min=1, max=MOST_DRAWS, help="Steps a chain takes to tune itself before them.")
-    ] = 1000,
+    ] = 1200,
     robust: Annotated[
         bool, typer.Option("--robust", help="Noise with heavy tails, for tables with odd runs; slower.")
     ] = False,
