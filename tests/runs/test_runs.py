@@ -243,3 +243,20 @@ def test_the_commands_list_show_export_and_check(tmp_path, command):
     checked = command("check", "--runs", tmp_path)
     assert checked.exit_code == 1 and str(store.path(done)) in checked.output
     assert isinstance(command("list", "--runs", tmp_path).exception, InputError)
+
+
+def test_a_list_of_thousands_is_whole_and_quick(tmp_path, command):
+    """Rich would take most of a minute over as many."""
+    folder = tmp_path / "records" / "english"
+    folder.mkdir(parents=True)
+    keys = []
+    for seed in range(2500):
+        made = record(seed=seed)
+        (folder / f"{made.key}.json").write_text(made.to_json())
+        keys.append(made.key[:8])
+    start = time.process_time()
+    lines = command("list", "--runs", tmp_path).output.splitlines()
+    assert time.process_time() - start < 10
+    head, _, *listed, caption = lines
+    assert {line.split()[0] for line in listed} == set(keys) and caption.startswith("2500 runs")
+    assert head.split()[:3] == ["key", "text", "C"] and len({len(line) for line in listed}) == 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+LONG = 2000  # rows
+
 
 def compact(value: float) -> str:
     """A count in three digits: 12.3k, 5.11M, 30.0G, 1.2e+18."""
@@ -31,11 +33,22 @@ def print_table(names: Sequence[str], rows: Iterable[Sequence[str]], left: int, 
     console = Console()
     if not console.is_terminal:
         console = Console(width=max(200, console.width))
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for i, name in enumerate(names):
-        table.add_column(name, justify="left" if i < left else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    rows = list(rows)
+    if len(rows) > LONG:
+        console.file.write("\n".join(_plain(names, rows, left)) + "\n")
+    else:
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        for i, name in enumerate(names):
+            table.add_column(name, justify="left" if i < left else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
     if caption:
         console.print(caption, highlight=False, soft_wrap=True)
+
+
+def _plain(names: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    """The lines of a table: Rich would take minutes over a hundred thousand."""
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+    form = "  ".join(f"{{:{'<' if i < left else '>'}{width}}}" for i, width in enumerate(widths)).format
+    return [form(*names), "─" * (sum(widths) + 2 * len(widths) - 2), *(form(*row) for row in rows)]
