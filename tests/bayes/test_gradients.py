@@ -84,7 +84,7 @@ def test_the_compiled_gradient_is_the_slope_of_the_compiled_density(name, form, 
         return evaluate.log_density(compiled, point)[0]
 
     for _ in range(3):
-        point = start + 0.1 * rng.standard_normal(len(start))
+        point = start + 0.02 * rng.standard_normal(len(start))
         gradient = evaluate.log_density(compiled, point)[1]
         slopes = [slope(density, point, i) for i in range(len(point))]
         assert gradient == pytest.approx(slopes, rel=1e-6, abs=1e-8 * np.abs(gradient).max())
