@@ -17,7 +17,7 @@ from moebook.bayes.weights import drawn_exponents
 from moebook.errors import InputError
 
 SMALL = Priors(pairs=4)
-QUICK = {"draws": 600, "tune": 600, "progress": False}
+QUICK = {"draws": 1500, "tune": 800, "progress": False}
 
 
 def pooled_runs(made, offsets=(("a", -0.06), ("b", 0.01), ("c", 0.05))) -> pd.DataFrame:

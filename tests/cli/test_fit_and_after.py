@@ -60,7 +60,7 @@ def test_fit_says_what_it_read_before_the_work(fitted):
     assert said[0] == "wandb.csv: 27 runs, 1 crashed left out, 1 running left out"
     assert said[1].startswith("  params <- n_params: 1e+07 to 2e+09, 7 values")
     assert said[2].startswith("  tokens <- D: ") and said[3].startswith("  loss <- val/loss: ")
-    assert said[4].startswith("  C = 6 N, N = n_params D (for budgets")
+    assert said[4].startswith("  C = 6 N D, N from n_params (for budgets")
     assert said[5] == "law: chinchilla (no column says how sparse the runs are)"
     assert said[6].startswith("warning: 1 row is a copy of another (row 29 for one)")
     assert [line.split()[0] for line in said[7:]] == ["compiling", "sampling", "prior", "report"]
@@ -70,6 +70,7 @@ def test_fit_says_what_it_read_before_the_work(fitted):
 def test_fit_stores_what_it_read(fitted):
     done, folder = fitted
     summary = json.loads((folder / "mine" / "summary.json").read_text())
+    assert len(summary.pop("draws_sha256")) == 64
     assert json.loads(done.stdout) == summary
     assert summary["excluded"] == {"crashed": 1, "running": 1}
     assert [column["column"] for column in summary["columns"]] == ["n_params", "D", "val/loss"]

@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from moebook.architecture import Family, ModelConfig
 from moebook.model import Decoder, fused, router
 from moebook.model.decoder import Block
-from moebook.train import Recipe, evaluate, graph, loop, train_trunk
+from moebook.train import Recipe, evaluate, graph, processes, train_trunk
 from moebook.train.checkpoint import restore_training, training_tensors
 from moebook.train.graph import WARM_UP, GraphedStep
 from moebook.train.step import Step
@@ -151,7 +151,10 @@ def test_a_state_without_moments_is_that_of_the_first_step(plain):
 
 
 def test_a_trunk_of_graphed_steps_branches_and_resumes_to_the_bit(graphs, text, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "training_step", lambda model, recipe, compiled: GraphedStep(model, recipe))
+    def graphed(model, recipe, compiled):
+        return GraphedStep(model, recipe)
+
+    monkeypatch.setattr(processes, "training_step", graphed)
 
     def train(name, tokens, **more):
         return train_trunk(SPARSE, RECIPE, text, 0, tokens, tmp_path / name, device="cpu", **more)
@@ -300,7 +303,7 @@ def test_evaluation_does_not_compile_again(plain):
     torch.compiler.reset()
     for block in model.blocks:
         block.compile(backend=backend, fullgraph=True, dynamic=False)
-    with evaluate._uncompiled(torch.device("cuda")), torch.inference_mode():
+    with evaluate.uncompiled(torch.device("cuda")), torch.inference_mode():
         model(torch.zeros(1, 32, dtype=torch.int64))
     assert not compiled
     model(torch.zeros(4, 32, dtype=torch.int64))
