@@ -130,12 +130,6 @@ def test_a_right_fit_passes_and_planted_bugs_are_found(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_flat_prior_in_place_of_the_law_s_own_is_found(tmp_path):
-    found = calibrate(setup_of(plant="prior"), 60, tmp_path / "prior.json")
-    assert {"alpha", "beta"} & set(found.rejected)
-
-
-@pytest.mark.slow
 def test_processes_make_the_same_ranks_and_a_killed_run_goes_on(tmp_path):
     setup = setup_of()
     context = multiprocessing.get_context("spawn")
