@@ -17,6 +17,11 @@ from moebook.figures import page
 from moebook.figures.style import flops_text, percent
 
 CALIBRATED = ("abnar", "chinchilla")
+#: Panels of the rank plots, beside those of S*; all quantities are judged.
+DRAWN = (
+    "level", "alpha", "beta", "gamma", "lambda", "delta", "discrepancy_scale", "noise_scale",
+    "log likelihood", "log loss, 10 x the budget",
+)  # fmt: skip
 PLAIN = {"abnar": "Eq. 6 on the runs of this book", "chinchilla": "Chinchilla's law on a grid of runs"}
 
 
@@ -84,11 +89,12 @@ def calibration_figure(law: str) -> page.Html:
     from moebook.figures.calibration import rank_plots
 
     found = calibration(law)
+    shown = {n: r for n, r in found.ranks.items() if "S*" in n or n in DRAWN or n in found.rejected}
     return page.show(
-        rank_plots(found.ranks, found.ranked, found.rejected),
-        "Differences of the distribution of ranks from a uniform one, with bands, for each quantity.",
+        rank_plots(shown, found.ranked, found.rejected),
+        "Differences of the distribution of ranks from a uniform one, with bands, for the main quantities.",
         f"{PLAIN[law]}: {len(found.fits)} simulated truths ranked among the draws of their fits. Inside the "
-        "band: as it should be.",
+        f"band: as it should be. Drawn are {len(shown)} of the {len(found.names)} quantities.",
     )
 
 
