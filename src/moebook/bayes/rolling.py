@@ -25,6 +25,7 @@ Posteriors are kept in a folder, by identity, so that a change of the scores nee
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -47,8 +48,8 @@ from moebook.files import cache_folder, canonical_json, check_writable, sha256_h
 
 RESULTS_FILE = "forecasts.json"
 FORMAT = 1
-#: Files that turn a posterior into scores.
-_CODE = (bootstrap, mixture, point, scoring)
+#: What turns a posterior into scores; what is then made of these is made anew each time.
+_CODE = (bootstrap, mixture, point, scoring.scores)
 Say = Callable[[str], None]
 
 
@@ -122,7 +123,7 @@ def tasks_of(table: Table, settings: Settings) -> Iterator[Task]:
     level_of, sizes = table.sizes(points)
     sizes = np.asarray(sizes)
     least = len(table.law.coefficients) + 1
-    code = {Path(module.__file__).name: sha256_hex(Path(module.__file__).read_bytes()) for module in _CODE}
+    code = {part.__name__: sha256_hex(inspect.getsource(part)) for part in _CODE}
     for origin in origins(levels_of(sizes), table.source, least, settings.most):
         asked = points.take(origin.asked)
         parts = {

@@ -153,7 +153,8 @@ def _pooled(found: Mapping[str, Any]) -> str:
     return (
         f"{found['tables']} tables in {found['groups']} groups, [5 %, 95 %] from drawing groups again: "
         f"covered at 90 %: {said('model.coverage_90', 100, '.0f')}, "
-        f"at 50 %: {said('model.coverage_50', 100, '.0f')}; CRPS over the bootstrap's: {said('crps_ratio')}; "
+        f"at 50 %: {said('model.coverage_50', 100, '.0f')}; CRPS over the "
+        f"bootstrap's, geometric mean: {said('crps_ratio_geometric')}; "
         f"log score better on {better:.0f} of {found['tables']} tables\n"
     )
 
