@@ -1,12 +1,16 @@
 """Machine code that is kept: another process samples the same bits without compiling."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from moebook import bayes, laws
 from moebook.bayes import compiled
+from moebook.bayes.identity import identity, ingredients
 from moebook.bayes.model import Form
 from moebook.bayes.priors import Priors
+from moebook.bayes.request import Sampler
 
 SMALL = Priors(pairs=4, growth=0.0)
 
@@ -44,6 +48,20 @@ def test_a_second_process_reads_what_the_first_compiled(made, tmp_path, monkeypa
         bayes.fit(made.made_runs(), "chinchilla", **settings)
 
 
+def other_clark():
+    """Clark's law with another prior than its source states."""
+    law = laws.get("clark")
+    c = dataclasses.replace(law.priors["c"], spread=0.5)
+    return dataclasses.replace(law, priors={**law.priors, "c": c})
+
+
+def test_a_law_with_other_priors_is_another_posterior():
+    def of(law):
+        return identity(ingredients("00" * 32, law, SMALL, Sampler(), 0))
+
+    assert of(laws.get("clark")) != of(other_clark())
+
+
 def test_code_is_kept_apart_by_all_that_decides_it(monkeypatch):
     law, form = laws.get("chinchilla"), Form(8)
     keys = {
@@ -51,10 +69,12 @@ def test_code_is_kept_apart_by_all_that_decides_it(monkeypatch):
         compiled._key(laws.get("abnar"), SMALL, form),
         compiled._key(law, Priors(pairs=4), form),
         compiled._key(law, SMALL, Form(8, groups=2)),
+        compiled._key(laws.get("clark"), SMALL, form),
+        compiled._key(other_clark(), SMALL, form),
     }
     monkeypatch.setattr("importlib.metadata.version", lambda name: "0")
     keys.add(compiled._key(law, SMALL, form))
-    assert len(keys) == 5
+    assert len(keys) == 7
 
 
 def test_pytensor_fuses_without_its_limit_on_operands():

@@ -75,6 +75,8 @@ def test_require_passed_names_what_failed():
     judged = [dataclasses.asdict(gate) for gate in gates.judge(draws, {}, diverging, energy)]
     with pytest.raises(bayes.FailedPosterior, match="divergences 1.0"):
         bayes.require_passed({"status": "failed", "gates": judged, "identity": "ab" * 32})
+    with pytest.raises(bayes.FailedPosterior, match="divergences 1.0"):
+        bayes.require_passed({"status": "passed", "gates": judged, "identity": "ab" * 32})
     with pytest.raises(bayes.FailedPosterior, match="no gates on record"):
         bayes.require_passed({})
 

@@ -9,8 +9,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from moebook.cli import main
-
 ROOT = Path(__file__).resolve().parents[2]
 ENGLISH = ROOT / "runs" / "posteriors" / "english"
 
@@ -21,20 +19,6 @@ def made():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture
-def moebook(monkeypatch, capsys, tmp_path):
-    """moebook(words) -> (exit code, standard output, standard error), in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def command(*words):
-        monkeypatch.setattr("sys.argv", ["moebook", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return end.value.code or 0, *capsys.readouterr()
-
-    return command
 
 
 @pytest.fixture(scope="module")

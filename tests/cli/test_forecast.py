@@ -6,24 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from moebook.cli import main
-
 ROOT = Path(__file__).resolve().parents[2]
 AT = ("--at", "params=1e8,tokens=1e10")
-
-
-@pytest.fixture
-def moebook(monkeypatch, capsys, tmp_path):
-    """moebook(words) -> (exit code, standard output, standard error), in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def command(*words):
-        monkeypatch.setattr("sys.argv", ["moebook", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return end.value.code or 0, *capsys.readouterr()
-
-    return command
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ _MADE: dict[tuple[Any, ...], tuple[pm.Model, Any]] = {}
 
 def compiled_model(law: laws.Law, priors: Priors, form: Form) -> tuple[pm.Model, Any]:
     """A law's model and its compiled form, which takes any rows (`model.data_of`); once in a process."""
-    key = (law.function, law.totals, priors, form)
+    key = (law.function, law.totals, tuple(law.priors.items()), priors, form)
     if key not in _MADE:
         model = build(law, priors, form)
         kept = [*sampled_names(law, priors, form), *(["discrepancy_weights"] if priors.robust else [])]
@@ -62,20 +62,16 @@ def _key(law: laws.Law, priors: Priors, form: Form) -> str:
         "law": law.name,
         "sources": [sha256_hex(path.read_bytes()) for path in sources],
         "priors": asdict(priors),
+        "law_priors": {name: asdict(prior) for name, prior in law.priors.items()},
         "form": asdict(form),
         "versions": {
             name: importlib.metadata.version(name)
             for name in ("llvmlite", "numba", "numpy", "nutpie", "pymc", "pytensor", "scipy")
         },
         "processor": [str(part) for part in cpu_target.target_context.codegen().magic_tuple()],
-        "options": [numba.config.OPT, numba.config.CPU_NAME, numba.config.CPU_FEATURES],
+        "options": [str(getattr(numba.config, name)) for name in ("OPT", "CPU_NAME", "CPU_FEATURES")],
     }
-    return sha256_hex(canonical_json(plain({k: _text(v) for k, v in code.items()}, "compiled")))[:32]
-
-
-def _text(value: Any) -> Any:
-    """JSON types of options that may be None or objects."""
-    return [str(item) for item in value] if isinstance(value, list) else value
+    return sha256_hex(canonical_json(plain(code, "compiled")))[:32]
 
 
 def _write(file: Path, compiled: Any) -> None:

@@ -57,10 +57,10 @@ def judge(
 
 
 def require_passed(summary: Mapping[str, Any]) -> None:
-    """Raise FailedPosterior, naming every failed gate, unless the stored summary says `passed`."""
-    if summary.get("status") == "passed":
-        return
+    """Raise FailedPosterior, naming each failed gate, unless the summary and every gate in it say `passed`."""
     failed = [gate for gate in summary.get("gates", []) if not gate.get("passed")]
+    if summary.get("status") == "passed" and not failed:
+        return
     why = "; ".join(f"{g['name']} {g['value']} (must be {g['demand']}; worst: {g['worst']})" for g in failed)
     raise FailedPosterior(
         f"posterior {str(summary.get('identity', 'without identity'))[:12]}: "

@@ -10,7 +10,7 @@ from typing import Any
 
 from moebook.errors import InputError
 from moebook.files import canonical_json, sha256_hex
-from moebook.laws import Law
+from moebook.laws import REGISTRY, Law
 
 LOCK = "requirements.lock"
 # What decides the numbers where there is no lock.
@@ -23,7 +23,7 @@ def ingredients(data_sha256: str, law: Law, priors: Any, sampler: Any, seed: int
     folder = Path(__file__).parent
     parts = {
         "data": data_sha256,
-        "law": {"name": law.name, "source": sha256_hex(_law_source(law))},
+        "law": {"name": law.name, "source": sha256_hex(_law_source(law)), **_other_priors(law)},
         "model": {name: sha256_hex((folder / name).read_text("utf-8")) for name in _MODEL_FILES},
         "priors": priors,
         "sampler": sampler,
@@ -31,6 +31,14 @@ def ingredients(data_sha256: str, law: Law, priors: Any, sampler: Any, seed: int
         "lock": lock_of(folder),
     }
     return {name: plain(part, name) for name, part in parts.items()}
+
+
+def _other_priors(law: Law) -> dict[str, Any]:
+    """The law's own priors, where they are not those of its source: somebody replaced them."""
+    stated = REGISTRY[law.name].priors if law.name in REGISTRY else {}
+    if dict(law.priors) == dict(stated):
+        return {}
+    return {"priors": {name: asdict(prior) for name, prior in law.priors.items()}}
 
 
 def identity(parts: dict[str, Any]) -> str:
