@@ -57,7 +57,7 @@ def judge(
 
 
 def require_passed(summary: Mapping[str, Any]) -> None:
-    """Raise FailedPosterior, naming each failed gate, unless the summary and every gate in it say `passed`."""
+    """Raise FailedPosterior, naming each failed gate, unless the summary and all its gates say `passed`."""
     failed = [gate for gate in summary.get("gates", []) if not gate.get("passed")]
     if summary.get("status") == "passed" and not failed:
         return
