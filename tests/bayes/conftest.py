@@ -57,7 +57,7 @@ def abnar_posterior(abnar_runs):
     """A short fit of the simulated runs of Eq. 6."""
     from moebook import bayes
 
-    return bayes.fit(abnar_runs, "abnar", draws=1500, tune=700, progress=False)
+    return bayes.fit(abnar_runs, "abnar", progress=False)
 
 
 @pytest.fixture(scope="session")

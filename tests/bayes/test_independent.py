@@ -24,7 +24,7 @@ def stored():
 def test_another_librarys_sampler_finds_the_same_posterior(stored):
     """Each quantile within Monte Carlo error; the other model shares no line with ours."""
     table = pd.DataFrame(stored["rows"])
-    found = bayes.fit(table, "abnar", draws=1500, tune=800, progress=False)
+    found = bayes.fit(table, "abnar", progress=False)
     assert found.passed, found.summary["gates"]
     distances = {}
     for name, other in stored["found"].items():

@@ -122,7 +122,7 @@ def test_a_law_that_takes_its_units_with_its_totals_is_the_law_itself(name):
 def test_a_fit_finds_the_totals_that_made_the_runs(name):
     table, totals = runs_of(name, rows=80)
     columns = {column: column for column in laws.get(name).columns}
-    found = bayes.fit(table, name, columns=columns, draws=2000, tune=1000, progress=False)
+    found = bayes.fit(table, name, columns=columns, progress=False)
     assert found.passed, found.summary["gates"]
     inside = 0
     for total, true in totals.items():

@@ -38,9 +38,8 @@ def assemble(
         mixed = {f"discrepancy_weights[{i}]": weights[:, :, i] for i in range(weights.shape[2])}
     judged = gates.judge(cited, mixed, trace.sample_stats.diverging.values, trace.sample_stats.energy.values)
 
-    kept = np.unique(
-        np.linspace(0, sampler.draws - 1, min(sampler.stored, sampler.draws)).round().astype(int)
-    )
+    drawn = trace.posterior.sizes["draw"]
+    kept = np.unique(np.linspace(0, drawn - 1, min(sampler.stored, drawn)).round().astype(int))
     thinned = xr.Dataset(
         {n: (prior[n].dims, trace.posterior[n].values[:, kept].astype(np.float32)) for n in names}
     )
@@ -53,6 +52,7 @@ def assemble(
         "ingredients": asked.ingredients,
         "status": "passed" if all(gate.passed for gate in judged) else "failed",
         "gates": [asdict(gate) for gate in judged],
+        "draws": {"chains": trace.posterior.sizes["chain"], "each": drawn},
         "rows": len(rows),
         "excluded": excluded,
         **asked.reading(),

@@ -74,25 +74,58 @@ def fit(
         model, compiled = compiled_model(law, priors, made.form)
     with model:
         pm.set_data(data)  # where chains start, and the prior, must not hang on an earlier fit's rows
-    trace = _sample(compiled.with_data(**data), sampler, asked.seed, progress)
-    with _say(progress, "prior draws, gates and checks"):
-        prior = _draw_prior(model, law, priors, made.form, sampler, asked.seed)
-        return assemble(trace, prior, asked, made, {**asked.excluded, **(excluded or {})})
+    compiled = compiled.with_data(**(data if priors.robust else seen(data)))
+    excluded = {**asked.excluded, **(excluded or {})}
+    prior = None
+    for number, attempt in enumerate(sampler.attempts()):
+        if number and progress:
+            Console(stderr=True).print("a gate failed: once more, with more draws", highlight=False)
+        trace = _sample(compiled, sampler.chains, *attempt, asked.seed, progress)
+        with _say(progress, "prior draws, gates and checks"):
+            if prior is None:
+                prior = _draw_prior(model, law, priors, made.form, sampler, asked.seed)
+            posterior = assemble(trace, prior, asked, made, excluded)
+        if posterior.passed:
+            break
+    return posterior
 
 
-def _sample(compiled: Any, sampler: Sampler, seed: int, progress: bool) -> az.InferenceData:
-    """Draws of nutpie; one BLAS thread a chain, so that neither speed nor bits hang on the load."""
+def seen(data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A model's data without the misfit's functions that no row sees: half of them, and of the time.
+
+    Their columns are orthogonal, and what is integrated out of a column of length zero is nothing; 1e-10 of
+    the longest square moves the log density by no more than rounding does.
+    """
+    found = dict(data)
+    for name in [name for name in data if name.startswith("squares_")]:
+        number = name.removeprefix("squares_")
+        kept = data[name] > 1e-10 * data[name].max()
+        found[name] = data[name][kept]
+        found[f"basis_{number}"] = np.ascontiguousarray(data[f"basis_{number}"][:, kept])
+        if "basis_of_level" in data:
+            found["basis_of_level"] = data["basis_of_level"][kept]
+    return found
+
+
+def _sample(
+    compiled: Any, chains: int, tune: int, draws: int, target_accept: float, seed: int, progress: bool
+) -> az.InferenceData:
+    """Draws of nutpie; one BLAS thread a chain, so that neither speed nor bits hang on the load.
+
+    The coefficients of a law are correlated; a mass matrix of a diagonal and a few directions halves the steps
+    of a draw.
+    """
     bar = progress and sys.stderr.isatty()
-    said = f"sampling {sampler.chains} chains of {sampler.tune} + {sampler.draws}"
-    with threadpool_limits(1), _say(progress and not bar, said):
+    with threadpool_limits(1), _say(progress and not bar, f"sampling {chains} chains of {tune} + {draws}"):
         return nutpie.sample(
             compiled,
-            draws=sampler.draws,
-            tune=sampler.tune,
-            chains=sampler.chains,
-            cores=min(sampler.chains, os.cpu_count() or 1),
+            draws=draws,
+            tune=tune,
+            chains=chains,
+            cores=min(chains, os.cpu_count() or 1),
             seed=seed,
-            target_accept=sampler.target_accept,
+            target_accept=target_accept,
+            low_rank_modified_mass_matrix=True,
             save_warmup=False,
             progress_bar=bar,
         )

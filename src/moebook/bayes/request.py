@@ -22,17 +22,23 @@ from moebook.errors import InputError
 
 @dataclass(frozen=True)
 class Sampler:
-    """Settings of nutpie. `stored` draws of each chain are kept, evenly spaced, as float32."""
+    """Settings of nutpie. `stored` draws of each chain are kept, evenly spaced, as float32.
+
+    Most tables need few draws. Where chains fail a gate they are sampled anew, `again` times as many draws
+    after twice the tuning, in steps for `again_target_accept`; what that gives is judged as it is.
+    """
 
     chains: int = 4
-    draws: int = 3000
-    tune: int = 1200
-    target_accept: float = 0.985
+    draws: int = 1000
+    tune: int = 600
+    target_accept: float = 0.95
+    again: int = 4
+    again_target_accept: float = 0.985
     stored: int = 500
-    prior_draws: int = 2000
+    prior_draws: int = 1000
 
     def __post_init__(self) -> None:
-        for name in ("chains", "draws", "tune", "stored", "prior_draws"):
+        for name in ("chains", "draws", "tune", "again", "stored", "prior_draws"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"sampler: {name}: {value!r}: must be a whole number of at least 1")
@@ -40,8 +46,15 @@ class Sampler:
             raise InputError(f"sampler: draws: {self.draws}: at least 4, so that chains can be halved")
         if self.chains < 2:
             raise InputError(f"sampler: chains: {self.chains}: at least 2, so that they can be compared")
-        if not 0 < self.target_accept < 1:
-            raise InputError(f"sampler: target_accept: {self.target_accept}: must lie between 0 and 1")
+        for name in ("target_accept", "again_target_accept"):
+            if not 0 < getattr(self, name) < 1:
+                raise InputError(f"sampler: {name}: {getattr(self, name)}: must lie between 0 and 1")
+
+    def attempts(self) -> list[tuple[int, int, float]]:
+        """(tune, draws, target_accept) of each attempt."""
+        first = [(self.tune, self.draws, self.target_accept)]
+        again = (2 * self.tune, self.again * self.draws, self.again_target_accept)
+        return first if self.again == 1 else [*first, again]
 
 
 @dataclass(frozen=True)

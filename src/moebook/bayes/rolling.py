@@ -54,7 +54,10 @@ Say = Callable[[str], None]
 
 
 #: Of every origin's fit. All is stated, so that other defaults for a fit leave stored scores as they are.
-SAMPLER = Sampler(chains=4, draws=500, tune=700, target_accept=0.97, stored=500, prior_draws=2000)
+SAMPLER = Sampler(
+    chains=4, draws=700, tune=600, target_accept=0.95, again=4, again_target_accept=0.985, stored=700,
+    prior_draws=1000,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -46,11 +46,11 @@ def fit(
     text: Annotated[str, typer.Option(help="With a folder of records: only runs on this text.")] = "",
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Decides every draw.")] = 0,
     draws: Annotated[
-        int, typer.Option(min=4, max=MOST_DRAWS, help="Draws a chain; more, where a gate asks for it.")
-    ] = 3000,
+        int, typer.Option(min=4, max=MOST_DRAWS, help="Draws a chain; four times as many if a gate fails.")
+    ] = 1000,
     tune: Annotated[
         int, typer.Option(min=1, max=MOST_DRAWS, help="Steps a chain takes to tune itself before them.")
-    ] = 1200,
+    ] = 600,
     robust: Annotated[
         bool, typer.Option("--robust", help="Noise with heavy tails, for tables with odd runs; slower.")
     ] = False,

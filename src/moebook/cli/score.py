@@ -35,8 +35,8 @@ def score(
     runs: Annotated[Path | None, typer.Option(help="Folder of records: score each of its texts.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for forecasts.json, continued if there.")] = None,
     most: Annotated[int | None, typer.Option(min=1, help="Inner origins of a table at most.")] = None,
-    draws: Annotated[int, typer.Option(min=1, help="Draws of each of four chains.")] = 500,
-    tune: Annotated[int, typer.Option(min=1, help="Steps each takes to tune itself before them.")] = 700,
+    draws: Annotated[int, typer.Option(min=1, help="Draws of each of four chains.")] = 700,
+    tune: Annotated[int, typer.Option(min=1, help="Steps each takes to tune itself before them.")] = 600,
     seed: Annotated[int, typer.Option(min=0, help="Decides every draw.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")] = False,
 ) -> None:
