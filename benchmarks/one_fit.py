@@ -1,4 +1,4 @@
-"""One fit of Eq. 6 in a process of its own, for benchmarks.fits: by moebook, or by PyMC's NUTS on the formula.
+"""One fit of Eq. 6 in a process of its own, for benchmarks.fits: by moebook, or by PyMC on the formula.
 
 `python -m benchmarks.one_fit < asked.json` prints what it measured as JSON. Asked are `by` ("moebook" or
 "pymc"), `table` (columns), `times` (moebook: fits one after the other), `draws` and `tune` (pymc).
@@ -38,8 +38,8 @@ def by_moebook(table: dict[str, list[float]], times: int) -> list[dict[str, Any]
 def by_pymc(table: dict[str, list[float]], draws: int, tune: int) -> list[dict[str, Any]]:
     """Two chains of PyMC's sampler, one after the other; only sampling is timed, once all is compiled.
 
-    It samples the ten raw coefficients, of quantities in units of their geometric means, with priors of the
-    same spread as ours and normal noise; it has no misfit, so that its likelihood is the simpler one. PyTensor
+    It samples the ten raw coefficients, of quantities in units of their geometric means, with priors of
+    the same spread as ours and normal noise; it has no misfit: its likelihood is the simpler one. PyTensor
     is as its users have it: with a C compiler where there is one, by Numba where not.
     """
     import arviz as az

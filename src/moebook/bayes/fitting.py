@@ -112,8 +112,8 @@ def _sample(
 ) -> az.InferenceData:
     """Draws of nutpie; one BLAS thread a chain, so that neither speed nor bits hang on the load.
 
-    The coefficients of a law are correlated; a mass matrix of a diagonal and a few directions halves the steps
-    of a draw.
+    The coefficients of a law are correlated; a mass matrix of a diagonal and a few directions halves the
+    steps of a draw.
     """
     bar = progress and sys.stderr.isatty()
     with threadpool_limits(1), _say(progress and not bar, f"sampling {chains} chains of {tune} + {draws}"):

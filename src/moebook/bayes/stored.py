@@ -12,7 +12,8 @@ from moebook.runs.table import load_table
 
 
 def read_runs(table: Path, text: str) -> tuple[pd.DataFrame, str, dict[str, int]]:
-    """The runs to fit: (rows, what messages call them, {status: count} of those that did not finish).
+    """The runs to fit: (rows, what messages call them, {status or purpose: count} of those
+    that did not finish or were not made for the table).
 
     table: a file that `read_table` reads, or a folder of records, of which those on `text` are taken.
     Raises InputError naming the file or folder and what is wrong with it.
@@ -32,8 +33,10 @@ def read_runs(table: Path, text: str) -> tuple[pd.DataFrame, str, dict[str, int]
     if len(set(rows["text"])) > 1:
         named = ", ".join(texts)
         raise InputError(f"{table}: text: {named}: losses compare within one text; choose by --text")
-    done = rows[rows["status"] == "done"]
-    left_out = rows.loc[rows["status"] != "done", "status"].value_counts()
+    # A run that was made to tune a recipe, or held out to be forecast, is not of the table.
+    why = rows["purpose"].where(rows["purpose"] != "", rows["status"])
+    done = rows[why == "done"]
+    left_out = why[why != "done"].value_counts()
     if done.empty:
         raise InputError(f"{table}: status: no run is done")
     # Row numbers mean nothing to a reader of records: their keys do.

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def done_runs(table: pandas.DataFrame, text: str | None = None) -> pandas.DataFrame:
-    """The runs that ended well, with the column `budget_flops`: the planned compute, two digits.
+    """The runs of the table that ended well, none of tuning or of another purpose, with the column `budget_flops`: the planned compute, two digits.
 
     Runs end on whole batches, so that the compute spent differs from the plan by less than a percent or two.
     Raises InputError where there is none.
     """
-    rows = table[table["status"] == "done"]
+    rows = table[(table["status"] == "done") & (table["purpose"] == "")]
     if text is not None:
         rows = rows[rows["text"] == text]
     if rows.empty:

@@ -147,10 +147,12 @@ def run_study(
         raise InputError(f"study run: --data: {data}: no such folder")
     check_writable(runs)
     opened, costs = _open(name, folder, runs, workers, only, retry, needs_text=True)
+    if taken := opened.take_over():
+        typer.echo(f"{taken} runs that were made for another purpose are cells of this study too", err=True)
     trunks = opened.missing(retry)
     job = Job(
         opened.study.name, opened.study.text, folder, runs, runs / "work", retry, compiled,
-        checkpoint_seconds, scores=opened.study.scores, data=data,
+        checkpoint_seconds, scores=opened.study.scores, data=data, purpose=opened.study.purpose,
     )  # fmt: skip
     if not trunks:
         report = {"asked": 0, "stopped": "", "failures": []} | _counts(opened)

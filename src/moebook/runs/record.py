@@ -26,6 +26,8 @@ DONE_MEASURES = (
     "params", "params_active", "params_nonembedding", "params_active_nonembedding", "sparsity",
     "tokens", "compute_flops", "flops_per_token", "loss_nats", "bits_per_byte",
 )  # fmt: skip
+#: Fields that came later: where one is empty it is no part of what is stored, so that older files stay theirs.
+LATER = ("scores", "purpose")
 #: How a task of `scores` may have ended.
 SCORE_STATUSES = ("done", "failed", "not measured")
 #: Measures of a trained model; a run that did not finish has none of them.
@@ -59,6 +61,8 @@ class Record:
     scores: what the model could do at its end (`moebook.scores`): {version, multiple, seconds, tasks: {name:
         {status, score, stderr, chance, ...} or {status, reason}}, items: {sha256, bytes}}; empty where it was
         not scored, and then no part of what is stored.
+    purpose: "" for a run of the table that laws are fitted to; else what it was made for, as in "tuning" or
+        "held-out", and then no law is fitted to it.
     finished: ISO time. history: earlier attempts that did not finish, oldest first, as plain mappings.
 
     Raises InputError naming the field and the value.
@@ -76,6 +80,7 @@ class Record:
     finished: str = ""
     history: tuple[Mapping[str, Any], ...] = ()
     scores: Mapping[str, Any] = field(default_factory=dict)
+    purpose: str = ""
 
     def __post_init__(self) -> None:
         for name in ("config", "measures", "curve", "cost", "environment", "history", "scores"):
@@ -120,8 +125,9 @@ class Record:
         """The record as plain values, with its format, key and checksum."""
         content = {"format": FORMAT, "key": self.key} | {f.name: getattr(self, f.name) for f in fields(self)}
         content["history"] = list(self.history)
-        if not self.scores:  # it came later: what was stored without it stays as it was
-            del content["scores"]
+        for name in LATER:
+            if not content[name]:
+                del content[name]
         return content | {"sha256": _checksum(content)}
 
     def to_json(self) -> str:
@@ -136,7 +142,7 @@ class Record:
             raise InputError(f"{where}: is {type(content).__name__}, not a record")
         if content.get("format") != FORMAT:
             raise InputError(f"{where}: format: {content.get('format')!r}: only format {FORMAT} is known")
-        names = [f.name for f in fields(cls) if f.name != "scores" or "scores" in content]
+        names = [f.name for f in fields(cls) if f.name not in LATER or f.name in content]
         expected = {"format", "key", "sha256", *names}
         if missing := sorted(expected - set(content)):
             raise InputError(f"{where}: {missing[0]}: missing")
@@ -209,7 +215,7 @@ def validate(record: Record) -> None:
     _integer(config["seed"], "config.seed", 0)
     _integer(record.numerics, "numerics", 1)
     _need(record.status in STATUSES, "status", record.status, f"must be one of {', '.join(STATUSES)}")
-    for name in ("study", "reason", "finished"):
+    for name in ("study", "reason", "finished", "purpose"):
         _need(isinstance(getattr(record, name), str), name, getattr(record, name), "must be text")
     for name in ("measures", "curve", "cost", "environment", "scores"):
         _need(isinstance(getattr(record, name), Mapping), name, getattr(record, name), "must be a mapping")

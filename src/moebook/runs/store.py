@@ -65,6 +65,20 @@ class Store:
             write_atomic(path, record.to_json())
         return record
 
+    def take_over(self, key: str, study: str) -> Record:
+        """A done run that was made for a purpose of its own becomes one of the table, of this study.
+
+        Its numbers, and with them its key, stay. Raises InputError where there is no such run.
+        """
+        found = self.get(key)
+        if found is None or not found.done:
+            raise InputError(f"{self.records}: key: {key!r}: no run that is done")
+        path = self.path(found)
+        with _locked(path.parent):
+            record = replace(self.read(path), study=study, purpose="")
+            write_atomic(path, record.to_json())
+        return record
+
     def items(self, record: Record) -> dict[str, numpy.ndarray]:
         """A scored run's results by item, by task; see `moebook.runs.items.read_items`."""
         return read_items(self.root, record)

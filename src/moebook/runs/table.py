@@ -20,7 +20,7 @@ _FLOATS = (
     "compute_flops", "flops_per_token", "sparsity", "loss_nats", "loss_stderr_nats", "bits_per_byte",
     "learning_rate", "wall_seconds", "tokens_per_second",
 )  # fmt: skip
-_RECORD = ("key", "study", "text", "status", "reason", "seed", "numerics")
+_RECORD = ("key", "study", "purpose", "text", "status", "reason", "seed", "numerics")
 _MODEL = ("experts", "active", "granularity", "width", "layers")
 #: Columns of scores, each with one of its standard error: (name, task, part of its items or "" for all).
 _SCORES = (
@@ -31,7 +31,7 @@ _SCORES = (
 )  # fmt: skip
 SCORE_COLUMNS = tuple(column for name, *_ in _SCORES for column in (name, f"{name}_stderr"))
 COLUMNS = (
-    "key", "study", "text", "status", "reason", "seed",
+    "key", "study", "purpose", "text", "status", "reason", "seed",
     "params", "params_active", "params_nonembedding", "params_active_nonembedding",
     "tokens", "compute_flops", "flops_per_token", "sparsity",
     "experts", "active", "shared_experts", "granularity", "width", "layers",

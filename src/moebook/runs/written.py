@@ -7,16 +7,16 @@ and its key are hashes of. So neither has to be spelled again; whatever looks di
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from moebook.errors import InputError
 from moebook.files import sha256_hex
-from moebook.runs.record import FORMAT, KEY_DIGITS, Record, validate
+from moebook.runs.record import FORMAT, KEY_DIGITS, LATER, Record, validate
 
 _FIELDS = {f.name: f for f in fields(Record)}
-_ALWAYS = {"format", "key", "sha256", *_FIELDS} - {"scores"}
-_OPTIONAL = {"scores"}
+_ALWAYS = {"format", "key", "sha256", *_FIELDS} - set(LATER)
+_OPTIONAL = set(LATER)
 
 
 def read_record(content: bytes, where: str) -> Record:
@@ -29,7 +29,7 @@ def read_record(content: bytes, where: str) -> Record:
         return Record.from_json(content, where)
     record = object.__new__(Record)  # what its __post_init__ would make plain is plain
     for name, its in _FIELDS.items():
-        value = parsed[name] if name in parsed else its.default_factory()
+        value = parsed[name] if name in parsed else _default(its)
         record.__dict__[name] = tuple(value) if name == "history" else value
     record.__dict__["key"] = parsed["key"]
     try:
@@ -37,6 +37,10 @@ def read_record(content: bytes, where: str) -> Record:
     except InputError as error:
         raise InputError(f"{where}: {str(error).removeprefix('record: ')}") from error
     return record
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default if field.default is not MISSING else field.default_factory()
 
 
 def _is_as_written(parsed: Any, text: str) -> bool:

@@ -65,7 +65,8 @@ class Costs:
 class Opened:
     """A study's trunks (those asked for) with the status of each of their runs that has a record.
 
-    unscored: keys of the runs in the store that are done and have no score.
+    unscored: keys of the runs in the store that are done and have no score; aside: of those that were made
+    for a purpose of their own.
     """
 
     study: Study
@@ -77,6 +78,7 @@ class Opened:
     cuda: bool
     runs: Path
     unscored: frozenset[str] = frozenset()
+    aside: frozenset[str] = frozenset()
 
     def missing(self, retry: bool = False) -> list[Trunk]:
         """What is to be run; with `retry` also what failed or diverged."""
@@ -87,6 +89,14 @@ class Opened:
         rows = read_rows(Store(self.runs), self.text.name)
         statuses = {row["key"]: row["status"] for row in rows}
         return replace(self, statuses=statuses, unscored=_unscored(rows))
+
+    def take_over(self) -> int:
+        """Make runs of tuning that are cells of this study too, if it is of the table, runs of the table."""
+        keys = {cell.key for trunk in self.trunks for cell in trunk.cells} & self.aside
+        wanted = [] if self.study.purpose else sorted(keys)
+        for key in wanted:
+            Store(self.runs).take_over(key, self.study.name)
+        return len(wanted)
 
     def never_scored(self) -> int:
         """How many runs are done but lack the scores that the study asks for; their weights are gone."""
@@ -197,6 +207,7 @@ def open_study(
         study, identity, heldout_tokens, tuple(select(trunks, only) if only else trunks),
         {row["key"]: row["status"] for row in rows}, Rates.of(rows, "cuda" if cuda else "cpu"), cuda,
         Path(runs), _unscored(rows),
+        frozenset(row["key"] for row in rows if row["purpose"] and row["status"] == "done"),
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from moebook.train import Recipe
 
 T = TypeVar("T")
 _FIELDS = (
-    "name", "title", "text", "family", "recipe", "rate_sparsity_power", "sparsities", "seeds", "grid",
+    "name", "title", "purpose", "text", "family", "recipe", "rate_sparsity_power", "sparsities", "seeds", "grid",
     "scores",
 )  # fmt: skip
 
@@ -44,6 +44,7 @@ class Study:
 
     rate_sparsity_power: p of the rule by which the learning rate falls with sparsity: a model of sparsity S
     is trained at the recipe's rate times (1 - S)^p, since an expert sees a share 1 - S of a batch.
+    purpose: "" where laws are to be fitted to the runs; else what they are for, as in "tuning" or "held-out".
     scores: what every run is scored on at its end; None is nothing. No part of a run's key.
     """
 
@@ -54,6 +55,7 @@ class Study:
     grid: tuple[Block, ...]
     rate_sparsity_power: float = 0.0
     scores: ScoreSpec | None = None
+    purpose: str = ""
     path: Path = field(default=Path(), compare=False)
 
     def recipe_at(self, recipe: Recipe, sparsity: float) -> Recipe:
@@ -94,7 +96,7 @@ def _study(content: Any) -> Study:
     for name in ("name", "text", "grid"):
         if name not in given:
             raise InputError(f"{name}: missing")
-    for name in ("name", "title"):
+    for name in ("name", "title", "purpose"):
         if not isinstance(given.get(name, ""), str):
             raise InputError(f"{name}: {given[name]!r}: must be text")
     family = typed(Family, given.get("family", {}), "family")
@@ -106,7 +108,8 @@ def _study(content: Any) -> Study:
     text = typed(TextSpec, given["text"], "text")
     power = read_number(given.get("rate_sparsity_power", 0.0), "rate_sparsity_power")
     scores = _scores(given["scores"]) if "scores" in given else None
-    study = Study(given["name"], given.get("title", ""), text, family, blocks, power, scores)
+    study = Study(given["name"], given.get("title", ""), text, family, blocks, power, scores,
+                  given.get("purpose", ""))  # fmt: skip
     for i, block in enumerate(blocks):
         for width in block.widths:
             for sparsity in block.sparsities:

@@ -8,7 +8,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -48,6 +48,7 @@ class Job:
     numerics: int = NUMERICS
     scores: ScoreSpec | None = None
     data: Path | None = None
+    purpose: str = ""
 
 
 def work(connection: Connection, job: Job) -> None:
@@ -130,6 +131,7 @@ def _train(claim: Claim, store: Store, job: Job, text: Text, trunk: Trunk, say: 
 
     def on_record(record: Record) -> None:
         claim.check()
+        record = replace(record, purpose=job.purpose)
         stored = store.add(record, retry=job.retry, items=items.pop(record.key, None))
         say("record", stored.key, stored.status, stored.measures.get("loss_nats"))
 
@@ -170,6 +172,6 @@ def _record_failure(store: Store, job: Job, trunk: Trunk, error: Exception) -> N
             record = Record(
                 config=cell.config.to_dict(), numerics=NUMERICS, status="failed", study=job.study,
                 measures=run_measures(cell.config), reason=f"{type(error).__name__}: {error}",
-                finished=datetime.now(UTC).isoformat(timespec="seconds"),
+                finished=datetime.now(UTC).isoformat(timespec="seconds"), purpose=job.purpose,
             )  # fmt: skip
             store.add(record, retry=job.retry)

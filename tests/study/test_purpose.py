@@ -1,0 +1,67 @@
+"""Runs made to tune a recipe stay in the open table, and out of what laws are fitted to."""
+
+import pytest
+from typer.testing import CliRunner
+
+from moebook.bayes.stored import read_runs
+from moebook.book.profiles import done_runs
+from moebook.cli import app
+from moebook.errors import InputError
+from moebook.runs import Record, Store, load_table
+from moebook.study import read_study
+
+
+def drive(path, folder, runs):
+    words = ["study", "run", str(path), "--folder", str(folder), "--runs", str(runs), "--workers", "1"]
+    return CliRunner().invoke(app, words)
+
+
+@pytest.mark.slow
+def test_a_study_of_the_table_takes_over_what_tuning_has_run(write_study, tiny, text_folder, tmp_path):
+    runs = tmp_path / "runs"
+    tuning = write_study(tiny.replace("seeds: [0, 1]", "seeds: [0]") + "purpose: tuning\n")
+    assert read_study(tuning).purpose == "tuning"
+    ran = drive(tuning, text_folder, runs)
+    assert ran.exit_code == 0, ran.output
+    before = {record.key: record for record in Store(runs).load()}
+    assert {record.purpose for record in before.values()} == {"tuning"}
+    assert len(load_table(runs)) == len(before)
+    with pytest.raises(InputError, match="no run is done"):
+        read_runs(runs, "")
+    with pytest.raises(InputError, match="no run that is done"):
+        done_runs(load_table(runs))
+
+    ran = drive(write_study(tiny.replace("name: tiny\n", "name: whole\n")), text_folder, runs)
+    assert ran.exit_code == 0, ran.output
+    assert f"{len(before)} runs that were made for another purpose are cells of this study too" in ran.output
+    after = {record.key: record for record in Store(runs).load()}
+    assert len(after) == len(before) + 1
+    assert {(record.study, record.purpose) for record in after.values()} == {("whole", "")}
+    assert all(after[key].measures == record.measures for key, record in before.items())
+    rows, _, left_out = read_runs(runs, "")
+    assert len(rows) == len(after) and not left_out
+    assert Store(runs).check() == []
+
+    ran = drive(tuning, text_folder, runs)
+    assert ran.exit_code == 0 and "cells of this study" not in ran.output
+    assert {record.purpose for record in Store(runs).load()} == {""}
+
+
+def test_a_record_without_a_purpose_is_stored_as_it_was():
+    config = {
+        "model": dict.fromkeys(("width", "layers", "context", "experts", "active", "granularity"), 1),
+        "recipe": {}, "text": {"name": "t", "sha256": "ab"}, "tokens": 5, "seed": 0,
+    }  # fmt: skip
+    plain = Record(config, 1, "failed", {}, reason="r")
+    tuned = Record(config, 1, "failed", {}, reason="r", purpose="tuning")
+    assert '"purpose"' not in plain.to_json() and '"purpose":"tuning"' in tuned.to_json()
+    assert plain.key == tuned.key
+    for record in (plain, tuned):
+        assert Record.from_json(record.to_json()) == record
+    with pytest.raises(InputError, match="purpose: 3"):
+        Record(config, 1, "failed", {}, reason="r", purpose=3)
+
+
+def test_a_purpose_must_be_text(write_study, tiny):
+    with pytest.raises(InputError, match="purpose: 3: must be text"):
+        read_study(write_study(tiny + "purpose: 3\n"))
