@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def done_runs(table: pandas.DataFrame, text: str | None = None) -> pandas.DataFrame:
-    """The runs of the table that ended well, none of tuning or of another purpose, with the column `budget_flops`: the planned compute, two digits.
+    """The runs of the table that ended well, with the column `budget_flops`: the planned compute, two digits.
+
+    A run that was made for a purpose of its own, such as tuning, is not among them.
 
     Runs end on whole batches, so that the compute spent differs from the plan by less than a percent or two.
     Raises InputError where there is none.

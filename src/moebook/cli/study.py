@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from moebook.cli.tuning import tune
+
 if TYPE_CHECKING:
     from moebook.study import Job, Opened
 
@@ -46,6 +48,7 @@ def register(app: typer.Typer) -> None:
     study.command("plan")(plan_study)
     study.command("run")(run_study)
     study.command("status")(study_status)
+    study.command("tune")(tune)
     app.add_typer(study, name="study")
 
 

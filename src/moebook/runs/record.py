@@ -26,7 +26,7 @@ DONE_MEASURES = (
     "params", "params_active", "params_nonembedding", "params_active_nonembedding", "sparsity",
     "tokens", "compute_flops", "flops_per_token", "loss_nats", "bits_per_byte",
 )  # fmt: skip
-#: Fields that came later: where one is empty it is no part of what is stored, so that older files stay theirs.
+#: Fields that came later: an empty one is no part of what is stored, so that older files stay as they are.
 LATER = ("scores", "purpose")
 #: How a task of `scores` may have ended.
 SCORE_STATUSES = ("done", "failed", "not measured")

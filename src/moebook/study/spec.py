@@ -18,8 +18,8 @@ from moebook.train import Recipe
 
 T = TypeVar("T")
 _FIELDS = (
-    "name", "title", "purpose", "text", "family", "recipe", "rate_sparsity_power", "sparsities", "seeds", "grid",
-    "scores",
+    "name", "title", "purpose", "text", "family", "recipe", "rate_sparsity_power", "sparsities", "seeds",
+    "grid", "scores",
 )  # fmt: skip
 
 

@@ -1,0 +1,249 @@
+"""A rule for the learning rate, and what a larger batch costs, from the runs of a tuning study.
+
+An *anchor* is one model, number of tokens, batch and recipe, trained at several rates eta. Near its best its
+loss is a parabola in log2 eta, and the best rate moves as a power law:
+
+    loss = m_anchor + k (log2 eta - log2 eta*)^2
+    eta* = eta_0 (N / N_0)^n (D / D_0)^d (1 - S)^s (B / B_0)^b
+
+The square is written out, so that k and k times each power are linear coefficients beside the anchors' own
+levels, and all is one least-squares fit. A power is asked for only where the anchors can tell it from others.
+The rate is that of a recipe, before its factor of the width.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moebook.errors import InputError
+from moebook.runs import Record, Store, read_rows
+
+FACTORS = ("unsparsity", "params", "tokens", "batch_tokens")
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """What one model, number of tokens, batch and recipe gave at several rates.
+
+    rates ascending, losses_nats (means over seeds) and seeds (how many) beside them; recipe: what else was
+    set, rate and batch apart, as canonical text.
+    """
+
+    width: int
+    sparsity: float
+    params: int
+    tokens: int
+    compute_flops: float
+    batch_tokens: int
+    recipe: str
+    rates: tuple[float, ...]
+    losses_nats: tuple[float, ...]
+    seeds: tuple[int, ...]
+
+    @property
+    def unsparsity(self) -> float:
+        """1 - S."""
+        return 1 - self.sparsity
+
+    @property
+    def best_rate(self) -> float:
+        """The rate of the lowest loss among those tried."""
+        return self.rates[int(np.argmin(self.losses_nats))]
+
+    @property
+    def bracketed(self) -> bool:
+        """Whether lower and higher rates than the best were tried."""
+        return self.rates[0] < self.best_rate < self.rates[-1]
+
+    def parabola(self) -> tuple[float, float, float] | None:
+        """(bottom in log2 of the rate, loss there, curvature) through the best rate and its neighbours.
+
+        None unless the best rate is bracketed.
+        """
+        if not self.bracketed:
+            return None
+        i = int(np.argmin(self.losses_nats))
+        x = np.log2(self.rates[i - 1 : i + 2])
+        curve = np.polyfit(x, self.losses_nats[i - 1 : i + 2], 2)
+        bottom = -curve[1] / (2 * curve[0])
+        return float(bottom), float(np.polyval(curve, bottom)), float(curve[0])
+
+
+@dataclass(frozen=True)
+class RateRule:
+    """The fitted rule: rate at the geometric means `at` of the factors, powers and their standard errors.
+
+    curvature_nats: k, the loss by which a rate twice as large or half as large is worse; residual_nats: root
+    mean square of what the fit leaves, seeds apart; runs, anchors: how many it rests on.
+    """
+
+    rate: float
+    at: dict[str, float]
+    powers: dict[str, float]
+    errors: dict[str, float]
+    curvature_nats: float
+    residual_nats: float
+    runs: int
+    anchors: int
+
+    def __call__(self, anchor: Anchor) -> float:
+        """The best rate of an anchor by the rule."""
+        factors = (
+            (getattr(anchor, name) / self.at[name]) ** power for name, power in self.powers.items()
+        )
+        return self.rate * float(np.prod(list(factors)))
+
+
+def anchors_of_study(name: str, runs: Path | str = "runs") -> list[Anchor]:
+    """The anchors among the runs that a study of this name asked for. Raises InputError if there are none."""
+    store = Store(runs)
+    keys = [row["key"] for row in read_rows(store) if row["study"] == name and row["status"] == "done"]
+    if not keys:
+        raise InputError(f"{store.records}: study: {name}: no run that is done")
+    return anchors([record for key in keys if (record := store.get(key)) is not None])
+
+
+def anchors(records: Iterable[Record]) -> list[Anchor]:
+    """The anchors among runs that are done, ordered by compute, width, sparsity and batch."""
+    found: dict[str, dict[float, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        if record.done:
+            rate = record.recipe["learning_rate"]
+            same = [record.model, {**record.recipe, "learning_rate": None}, record.text, record.tokens]
+            found[json.dumps(same, sort_keys=True)][rate].append(record)
+    return sorted(map(_anchor, found.values()), key=lambda a: (
+        float(f"{a.compute_flops:.1e}"), a.width, a.sparsity, a.batch_tokens, a.recipe,
+    ))  # fmt: skip
+
+
+def _anchor(runs: dict[float, list[Record]]) -> Anchor:
+    rates = sorted(runs)
+    one = runs[rates[0]][0]
+    rest = {n: v for n, v in one.recipe.items() if n not in ("learning_rate", "batch_sequences")}
+    return Anchor(
+        width=one.model["width"], sparsity=one.measures["sparsity"], params=one.measures["params"],
+        tokens=one.tokens, compute_flops=one.measures["compute_flops"],
+        batch_tokens=one.recipe["batch_sequences"] * one.model["context"],
+        recipe=json.dumps(rest, sort_keys=True),
+        rates=tuple(rates),
+        losses_nats=tuple(float(np.mean([r.measures["loss_nats"] for r in runs[rate]])) for rate in rates),
+        seeds=tuple(len(runs[rate]) for rate in rates),
+    )  # fmt: skip
+
+
+def fit_rate(given: Sequence[Anchor]) -> RateRule:
+    """The rule by least squares over all anchors that were trained at two rates or more.
+
+    Raises InputError where they do not show a best rate: too few, or no curvature upwards.
+    """
+    used = [anchor for anchor in given if len(anchor.rates) > 1]
+    at = {n: float(np.exp(np.mean([np.log(getattr(a, n)) for a in used]))) for n in FACTORS if used}
+    names = _told_apart(used, at)
+    rows, losses, weights = [], [], []
+    for i, anchor in enumerate(used):
+        logs = [np.log2(getattr(anchor, name) / at[name]) for name in names]
+        for rate, loss, seeds in zip(anchor.rates, anchor.losses_nats, anchor.seeds, strict=True):
+            x = np.log2(rate)
+            rows.append([x * x, x, *(x * each for each in logs), *np.eye(len(used))[i]])
+            losses.append(loss)
+            weights.append(np.sqrt(seeds))
+    free = len(losses) - len(used) - 2 - len(names)
+    if free < 1:
+        raise InputError(f"tuning: {len(losses)} rates of {len(used)} anchors: too few for a rule of rates")
+    design, weight = np.array(rows), np.array(weights)
+    solution, *_ = np.linalg.lstsq(design * weight[:, None], np.array(losses) * weight, rcond=None)
+    k = solution[0]
+    if k <= 0:
+        raise InputError("tuning: the loss has no lowest point between the rates that were tried")
+    left = (np.array(losses) - design @ solution) * weight
+    variance = float(left @ left) / free
+    covariance = variance * np.linalg.pinv((design * weight[:, None]).T @ (design * weight[:, None]))
+    powers = {name: float(-solution[2 + i] / (2 * k)) for i, name in enumerate(names)}
+    errors = {name: _error(solution, covariance, 2 + i) for i, name in enumerate(names)}
+    return RateRule(
+        rate=float(2 ** (-solution[1] / (2 * k))), at={n: at[n] for n in names}, powers=powers,
+        errors=errors | {"rate": float(np.log(2)) * _error(solution, covariance, 1)},
+        curvature_nats=float(k), residual_nats=float(np.sqrt(variance)), runs=sum(sum(a.seeds) for a in used),
+        anchors=len(used),
+    )  # fmt: skip
+
+
+def _told_apart(used: Sequence[Anchor], at: dict[str, float]) -> list[str]:
+    """The factors whose powers the anchors can tell: each varies otherwise than those before it."""
+    names: list[str] = []
+    columns = [np.ones(len(used))]
+    for name in at:
+        column = np.array([np.log(getattr(anchor, name) / at[name]) for anchor in used])
+        if np.linalg.matrix_rank(np.array([*columns, column]), tol=1e-6) > len(columns):
+            names.append(name)
+            columns.append(column)
+    return names
+
+
+def _error(solution: np.ndarray, covariance: np.ndarray, i: int) -> float:
+    """Standard error of -solution[i] / (2 solution[0])."""
+    slope = np.array([solution[i] / (2 * solution[0] ** 2), -1 / (2 * solution[0])])
+    part = covariance[np.ix_([0, i], [0, i])]
+    return float(np.sqrt(slope @ part @ slope))
+
+
+def regret_nats(anchor: Anchor, rate: float) -> float | None:
+    """By how much an anchor's loss at a rate is above its lowest, by its own parabola; None without one."""
+    found = anchor.parabola()
+    return None if found is None else found[2] * (np.log2(rate) - found[0]) ** 2
+
+
+def by_batch(given: Sequence[Anchor]) -> list[dict[str, Any]]:
+    """Where a model was trained with several batches: what the larger costs, each at its best rate tried.
+
+    Keys: compute_flops, width, sparsity, smaller and larger (tokens), cost_nats, bracketed (whether the best
+    rate of both is).
+    """
+    groups: dict[Any, list[Anchor]] = defaultdict(list)
+    for a in given:
+        groups[(float(f"{a.compute_flops:.1e}"), a.width, a.sparsity, a.params, a.recipe)].append(a)
+    found = []
+    for (budget, width, sparsity, *_), members in groups.items():
+        members = sorted(members, key=lambda a: a.batch_tokens)
+        for small, large in zip(members, members[1:], strict=False):
+            found.append(
+                {"compute_flops": budget, "width": width, "sparsity": sparsity,
+                 "smaller": small.batch_tokens, "larger": large.batch_tokens,
+                 "cost_nats": min(large.losses_nats) - min(small.losses_nats),
+                 "bracketed": small.bracketed and large.bracketed}
+            )  # fmt: skip
+    return found
+
+
+def gains(given: Sequence[Anchor], rate_of: Any, factors: Sequence[float]) -> list[dict[str, Any]]:
+    """What sparsity gains if every rate is `factor` times that of a rule: is a wrong rate a wrong answer?
+
+    For each budget, width, batch and recipe with several sparsities whose parabolas are known: the loss of
+    each below that of the least sparse, {sparsity: gain_nats}. rate_of: anchor -> rate.
+    """
+    groups: dict[Any, list[Anchor]] = defaultdict(list)
+    for a in given:
+        if a.parabola() is not None:
+            groups[(float(f"{a.compute_flops:.1e}"), a.width, a.batch_tokens, a.recipe)].append(a)
+    found = []
+    for (budget, width, batch, _), members in groups.items():
+        if len(members) < 2:
+            continue
+        for factor in factors:
+            losses = {a.sparsity: _loss_at(a, factor * rate_of(a)) for a in members}
+            base = losses[min(losses)]
+            found.append({"compute_flops": budget, "width": width, "batch_tokens": batch, "factor": factor,
+                          "gain_nats": {s: base - loss for s, loss in sorted(losses.items())}})  # fmt: skip
+    return found
+
+
+def _loss_at(anchor: Anchor, rate: float) -> float:
+    bottom, lowest, curvature = anchor.parabola()
+    return lowest + curvature * (np.log2(rate) - bottom) ** 2

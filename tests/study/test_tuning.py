@@ -1,0 +1,147 @@
+"""A rule for the rate is found where one was planted, and refused where the runs show none."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from moebook.cli import app
+from moebook.errors import InputError
+from moebook.runs import Record, Store
+from moebook.study.tuning import Anchor, anchors, by_batch, fit_rate, gains, regret_nats
+
+POWERS = {"params": 0.1, "tokens": -0.2, "unsparsity": 0.25, "batch_tokens": 0.5}
+CURVATURE = 0.02
+
+
+def best(params, tokens, sparsity, batch):
+    factors = (params / 1e5) ** 0.1, (tokens / 1e6) ** -0.2, (1 - sparsity) ** 0.25, (batch / 512) ** 0.5
+    return 8e-3 * np.prod(factors)
+
+
+def planted(noise=0.0, rates=(4e-3, 8e-3, 16e-3), curvature=CURVATURE):
+    rng, found = np.random.default_rng(0), []
+    for i, (params, tokens) in enumerate([(5e4, 1e6), (2e5, 1e6), (5e4, 4e6), (4e5, 5e6)]):
+        for sparsity in (0.0, 0.75, 0.9375):
+            for batch in (512, 1024):
+                x = np.log2(rates) - np.log2(best(params, tokens, sparsity, batch))
+                losses = 2 - i / 10 + 0.01 * (batch == 1024) + curvature * x**2
+                losses += noise * rng.normal(size=len(rates))
+                found.append(Anchor(32, sparsity, params, tokens, 6 * params * tokens, batch, "{}",
+                                    tuple(rates), tuple(losses), (1, 1, 2, 1, 1)[: len(rates)]))  # fmt: skip
+    return found
+
+
+def test_a_planted_rule_is_found_to_the_last_digit():
+    found = planted()
+    rule = fit_rate(found)
+    assert rule.powers == pytest.approx(POWERS, abs=1e-9)
+    assert rule.curvature_nats == pytest.approx(CURVATURE) and rule.residual_nats < 1e-9
+    for anchor in found:
+        expected = best(anchor.params, anchor.tokens, anchor.sparsity, anchor.batch_tokens)
+        assert rule(anchor) == pytest.approx(expected)
+        if anchor.bracketed:
+            assert regret_nats(anchor, 2 * expected) == pytest.approx(CURVATURE)
+    assert rule.runs == 4 * len(found)
+
+
+def test_errors_of_the_powers_are_those_of_repeated_fits():
+    """The stated standard errors beside the spread over many sets of noise."""
+    many = []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        noisy = [
+            Anchor(**{**vars(a), "losses_nats": tuple(np.add(a.losses_nats, 0.004 * rng.normal(size=3)))})
+            for a in planted()
+        ]
+        noisy = [Anchor(**{**vars(a), "seeds": (1, 1, 1)}) for a in noisy]
+        many.append(fit_rate(noisy))
+    for name in POWERS:
+        spread = np.std([rule.powers[name] for rule in many])
+        stated = np.median([rule.errors[name] for rule in many])
+        assert 0.8 < stated / spread < 1.25, name
+        inside = [abs(rule.powers[name] - POWERS[name]) < 2 * rule.errors[name] for rule in many]
+        assert np.mean(inside) > 0.9, name
+
+
+def test_a_factor_that_did_not_vary_has_no_power():
+    rule = fit_rate([anchor for anchor in planted() if anchor.batch_tokens == 512])
+    assert set(rule.powers) == {"params", "tokens", "unsparsity"}
+
+
+def test_no_lowest_point_is_no_rule():
+    with pytest.raises(InputError, match="no lowest point"):
+        fit_rate(planted(curvature=-0.02))
+    with pytest.raises(InputError, match="too few"):
+        fit_rate(planted()[:1])
+    with pytest.raises(InputError, match="too few"):
+        fit_rate([])
+
+
+def test_a_larger_batch_s_cost_is_at_each_batch_s_own_best_rate():
+    found = by_batch(planted(rates=(2e-3, 4e-3, 8e-3)))
+    assert len(found) == 12 and {(each["smaller"], each["larger"]) for each in found} == {(512, 1024)}
+    assert all(abs(each["cost_nats"] - 0.01) <= CURVATURE for each in found)
+    assert not all(each["bracketed"] for each in found)
+
+
+def test_the_gain_of_sparsity_at_a_wrong_rate():
+    """At the rule's own rates a factor costs all alike; at one rate for all, sparse models lose more."""
+    found = planted(rates=(1e-3, 2e-3, 4e-3, 8e-3, 16e-3))
+    rule = fit_rate(found)
+    by_rule = gains(found, rule, (0.5, 1.0, 2.0))
+    assert {round(g, 9) for each in by_rule for g in each["gain_nats"].values()} == {0.0}
+    same = gains(found, lambda anchor: 8e-3, (1.0, 2.0))
+    twice = [each for each in same if each["factor"] == 2.0 and len(each["gain_nats"]) == 3]
+    assert twice and all(each["gain_nats"][0.9375] < -0.01 for each in twice)
+
+
+def records():
+    for sparsity, experts in ((0.0, 1), (0.75, 8)):
+        for rate in (4e-3, 8e-3, 16e-3):
+            for seed in (0, 1):
+                x = np.log2(rate / (8e-3 * (1 - sparsity) ** 0.25))
+                loss = 2.0 + CURVATURE * x * x + (0.001 if seed else -0.001)
+                model = {"width": 32, "layers": 2, "context": 128, "experts": experts, "active": 1,
+                         "granularity": 1}  # fmt: skip
+                measures = {
+                    "params": 50_000 * experts, "params_active": 50_000, "params_nonembedding": 40_000,
+                    "params_active_nonembedding": 40_000, "sparsity": sparsity, "tokens": 51_200,
+                    "compute_flops": 3e11, "flops_per_token": 3e5, "loss_nats": loss, "bits_per_byte": 2.9,
+                }  # fmt: skip
+                config = {"model": model, "recipe": {"learning_rate": rate, "batch_sequences": 4},
+                          "text": {"name": "english", "sha256": "ab" * 32}, "tokens": 51_200, "seed": seed}
+                yield Record(config, 2, "done", measures, study="tune-it", purpose="tuning")
+
+
+def test_from_records_to_the_printed_rule(tmp_path):
+    made = list(records())
+    found = anchors(made)
+    assert [(a.sparsity, a.rates, a.seeds) for a in found] == [
+        (s, (0.004, 0.008, 0.016), (2, 2, 2)) for s in (0.0, 0.75)
+    ]
+    assert found[0].best_rate == 0.008 and found[0].parabola()[0] == pytest.approx(np.log2(0.008))
+    store = Store(tmp_path / "runs")
+    for record in made:
+        store.add(record)
+    study = tmp_path / "tune.yml"
+    study.write_text(
+        "name: tune-it\npurpose: tuning\ntext: {source: packages, name: packages}\n"
+        "grid: [{budgets: 3e11, sparsities: 0, widths: 32, seeds: 0}]\n"
+    )
+
+    def command(*words):
+        return CliRunner().invoke(app, ["study", "tune", str(study), "--runs", str(store.root), *words])
+
+    printed = command()
+    assert printed.exit_code == 0, printed.output
+    report = json.loads(command("--json").output)
+    assert report["rule"]["runs"] == 12 and len(report["anchors"]) == 2
+    assert f"rate = {report['rule']['rate']:.3g} * (" in printed.output
+    assert "the fit of 12 runs at 2 anchors" in printed.output
+
+    study.write_text(study.read_text().replace("name: tune-it", "name: other"))
+    refused = command()
+    assert refused.exit_code == 2 or isinstance(refused.exception, InputError)
+    assert "study: other: no run that is done" in f"{refused.output}{refused.exception}"
