@@ -87,6 +87,25 @@ def seed_sd_nats(replicate_rows: pandas.DataFrame) -> float:
     return float(np.sqrt(np.sum(replicate_rows["deviation_nats"] ** 2) / freedom))
 
 
+def noise_by_cell(runs: pandas.DataFrame) -> pandas.DataFrame:
+    """The noise between seeds, a row for each text, budget and sparsity of `done_runs`.
+
+    Columns text, budget_flops, sparsity, models (trained more than once), runs (of these) and sd_nats, pooled
+    over them; empty where none was repeated.
+    """
+    import pandas as pd
+
+    repeated = replicates(runs)
+    rows = []
+    for names, _ in runs.groupby(["text", "budget_flops", "sparsity"]):
+        text, budget, sparsity = names
+        same = (repeated[["text", "budget_flops", "sparsity"]] == [text, budget, sparsity]).all(axis=1)
+        part = repeated[same]
+        sd = seed_sd_nats(part) if len(part) else float("nan")
+        rows.append((text, budget, sparsity, part["width"].nunique(), len(part), sd))
+    return pd.DataFrame(rows, columns=["text", "budget_flops", "sparsity", "models", "runs", "sd_nats"])
+
+
 def gain_nats(best: pandas.DataFrame, compute_flops: float) -> tuple[float, float]:
     """Best sparse against best dense model at one budget: (loss difference in nats, sparsity of the best)."""
     rows = best[np.isclose(best["compute_flops"], compute_flops)]
@@ -125,7 +144,7 @@ def spent(table: pandas.DataFrame, decay_share: float) -> tuple[float, float]:
     Runs of one model, seed and rate branch off one trunk, so each carries the trunk's cost up to its end. Of
     the longest all is counted, of the others their own decay, `decay_share` of each.
     """
-    trunk = ["study", "text", "width", "sparsity", "seed", "learning_rate"]
+    trunk = ["study", "text", "width", "sparsity", "seed", "learning_rate", "batch_tokens"]
     totals = []
     for column in ("compute_flops", "wall_seconds"):
         by_trunk = table.groupby(trunk)[column]

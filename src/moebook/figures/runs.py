@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from moebook.figures.style import (
     INK,
+    MARKERS,
     PALETTE,
     count_axis,
     flops_text,
@@ -78,6 +79,29 @@ def seed_noise(replicates: pandas.DataFrame) -> Figure:
     axes.set_yticks(range(len(names)), names)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("loss minus the mean of its cell (thousandths of a nat per byte)")
+    return figure
+
+
+@styled
+def loss_by_sparsity(cells: pandas.DataFrame, compute_flops: float, title: str = "") -> Figure:
+    """Loss against sparsity at one budget, a line for each width: at fixed C and fixed active size.
+
+    cells: as for `isoflop_profile`. Bars are the spread between seeds where there are several.
+    """
+    rows = cells[np.isclose(cells["compute_flops"], compute_flops, rtol=0.05)]
+    figure, axes = new_figure(3.5, 3.3)
+    for index, (width, line) in enumerate(rows.groupby("width")):
+        line = line.sort_values("sparsity")
+        axes.errorbar(
+            -np.log2(1 - line["sparsity"].to_numpy()), line["loss_nats"], yerr=line["loss_sd_nats"].fillna(0),
+            color=PALETTE[index % len(PALETTE)], marker=MARKERS[index % len(MARKERS)], markersize=4.5,
+            linewidth=1.5, capsize=2, label=f"width {width:.0f}",
+        )  # fmt: skip
+    sparsity_axis(axes, float(-np.log2(1 - rows["sparsity"].max())))
+    axes.set_xlabel("sparsity S = (E − K)/E")
+    axes.set_ylabel("loss (nats per byte)")
+    axes.set_title(title or f"C = {flops_text(compute_flops)} FLOPs")
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8, columnspacing=1.2, handletextpad=0.4)
     return figure
 
 

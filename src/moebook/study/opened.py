@@ -16,7 +16,7 @@ from moebook.study.local import default_workers
 from moebook.study.plan import Trunk, cells_of, missing, plan, select
 from moebook.study.spec import Study, find_study, read_study
 from moebook.text import load_text, progress_bars
-from moebook.train import TextIdentity
+from moebook.train import Recipe, TextIdentity
 
 #: Held-out tokens of a text that is named by its checksum only and not at hand.
 ASSUMED_HELDOUT_TOKENS = 500_000
@@ -28,6 +28,7 @@ class Row:
 
     budget_flops: float
     model: ModelConfig
+    recipe: Recipe
     params: int
     params_active: int
     tokens: int
@@ -150,8 +151,8 @@ class Opened:
             name = (cell.budget_flops, trunk.model, trunk.recipe)
             before = rows.get(name)
             rows[name] = Row(
-                cell.budget_flops, trunk.model, found.params, found.params_active, cell.tokens, cell.steps,
-                cell.compute_flops, seconds + (before.seconds if before else 0.0),
+                cell.budget_flops, trunk.model, trunk.recipe, found.params, found.params_active, cell.tokens,
+                cell.steps, cell.compute_flops, seconds + (before.seconds if before else 0.0),
                 1 + (before.cells if before else 0), done + (before.done if before else 0),
             )  # fmt: skip
         return list(rows.values())

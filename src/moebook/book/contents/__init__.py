@@ -93,6 +93,7 @@ from moebook.book.contents.run_costs import (
     beside_the_runs,
     equal_time_in_words,
     equal_time_table,
+    minutes_table,
     slowdown_figures,
     slowdown_in_words,
 )
@@ -100,9 +101,9 @@ from moebook.book.contents.runs import (
     best_size_table,
     bracketing,
     cost_table,
+    fixed_size_figures,
     gain_figures,
     gains,
-    noise,
     overview,
     profile_figures,
     quick_study,
@@ -113,27 +114,36 @@ from moebook.book.contents.runs import (
     texts,
     whole_table,
 )
+from moebook.book.contents.seeds import noise, noise_table
+from moebook.book.contents.tuning import (
+    batch_in_words,
+    rule_in_words,
+    tuning_figures,
+    tuning_studies,
+    wrong_rate_table,
+)
 from moebook.book.contents.use import recovered
 from moebook.book.paths import runs_folder
 from moebook.book.say import prose, say
 
 __all__ = [
-    "CALIBRATED", "answer", "answer_table", "bars_in_words", "beside_the_runs", "best_size_table", "bibtex",
-    "bracketing", "calibration_figure", "calibration_in_numbers", "calibration_verdict", "checksum_table",
-    "claim_figure", "claim_notes", "claim_parts", "claim_probabilities", "claim_table",
-    "coefficient_figure", "coefficient_table", "contraction_figure", "conventions_figure",
-    "conventions_off", "cost_table", "curve", "equal_in_words", "equal_time_in_words", "equal_time_table",
-    "estimate_table", "feed_forward_figure", "feed_forward_table", "feed_forwards_in_words",
-    "fit_in_numbers", "fixed_size_table", "forecast_figure", "forecast_in_numbers", "forecast_table",
-    "form_table", "forms_in_words", "gain_figures", "gains", "gate_table", "gpu_in_words", "gpu_tables",
-    "headline", "held_out_figure", "held_out_in_words", "identified", "law_table", "live_loss",
-    "live_posterior", "machines", "measured_in_words", "measured_table", "memory_figure", "middle_budget",
-    "misfit_figure", "misfit_in_numbers", "noise", "optimum_in_numbers", "overview", "paper_in_numbers",
-    "posterior", "predictive_figure", "predictive_verdict", "price", "printed_in_words", "prior_figure",
-    "prior_table", "prior_verdict", "profile_figures", "prose", "quick_study", "readings", "recipe_figures",
-    "recipe_table", "recipes_in_words", "recovered", "refits_in_numbers", "run_table", "runs_folder", "say",
+    "CALIBRATED", "answer", "answer_table", "bars_in_words", "batch_in_words", "beside_the_runs",
+    "best_size_table", "bibtex", "bracketing", "calibration_figure", "calibration_in_numbers",
+    "calibration_verdict", "checksum_table", "claim_figure", "claim_notes", "claim_parts",
+    "claim_probabilities", "claim_table", "coefficient_figure", "coefficient_table", "contraction_figure",
+    "conventions_figure", "conventions_off", "cost_table", "curve", "equal_in_words", "equal_time_in_words",
+    "equal_time_table", "estimate_table", "feed_forward_figure", "feed_forward_table",
+    "feed_forwards_in_words", "fit_in_numbers", "fixed_size_figures", "fixed_size_table", "forecast_figure",
+    "forecast_in_numbers", "forecast_table", "form_table", "forms_in_words", "gain_figures", "gains",
+    "gate_table", "gpu_in_words", "gpu_tables", "headline", "held_out_figure", "held_out_in_words",
+    "identified", "law_table", "live_loss", "live_posterior", "machines", "measured_in_words",
+    "measured_table", "memory_figure", "middle_budget", "minutes_table", "misfit_figure", "misfit_in_numbers",
+    "noise", "noise_table", "optimum_in_numbers", "overview", "paper_in_numbers", "posterior",
+    "predictive_figure", "predictive_verdict", "price", "printed_in_words", "prior_figure", "prior_table",
+    "prior_verdict", "profile_figures", "prose", "quick_study", "readings", "recipe_figures", "recipe_table",
+    "recipes_in_words", "recovered", "refits_in_numbers", "rule_in_words", "run_table", "runs_folder", "say",
     "sensitivity_figure", "sensitivity_verdict", "slowdown_figures", "slowdown_in_words", "split_in_words",
     "spread_figure", "spread_of_laws_figure", "spread_of_laws_in_words", "step_figures", "step_table",
-    "steps_in_words", "study_in_numbers", "terms_table", "text_title", "texts", "update_in_words",
-    "verdicts", "whole_table", "widths_in_words",
+    "steps_in_words", "study_in_numbers", "terms_table", "text_title", "texts", "tuning_figures",
+    "tuning_studies", "update_in_words", "verdicts", "whole_table", "widths_in_words", "wrong_rate_table",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 
 from moebook.book.benchmarks import Result, load_results
 from moebook.book.contents.curves import answer, posterior
-from moebook.book.contents.runs import text_title, texts
+from moebook.book.contents.runs import by_sparsity, text_title, texts
 from moebook.book.paths import runs_folder
 from moebook.book.say import listed, more
 from moebook.figures import costs as figures
@@ -32,8 +32,9 @@ def timed_records() -> tuple[Record, ...]:
     return tuple(
         record
         for record in Store(runs_folder()).load()
-        if record.done and record.cost.get("cpu_seconds") and record.environment.get("device") == "cpu"
-    )
+        if record.done and not record.purpose
+        and record.cost.get("cpu_seconds") and record.environment.get("device") == "cpu"
+    )  # fmt: skip
 
 
 def slowdowns() -> pandas.DataFrame:
@@ -58,6 +59,29 @@ def slowdowns() -> pandas.DataFrame:
     both = median.merge(dense, on=alike, suffixes=("", "_dense"))
     return both.assign(times=both["seconds"] / both["seconds_dense"]).drop(
         columns=["seconds", "seconds_dense"]
+    )
+
+
+def minutes_table() -> page.Html:
+    """Core minutes of a run by text, budget and sparsity."""
+    import pandas as pd
+
+    runs = pd.DataFrame(
+        {
+            "text": record.text, "budget_flops": float(f"{record.measures['compute_flops']:.1e}"),
+            "sparsity": record.measures["sparsity"], "minutes": record.cost["cpu_seconds"] / 60,
+        }
+        for record in timed_records()
+    )  # fmt: skip
+    wide = by_sparsity(
+        runs.pivot_table(
+            index=["text", "budget_flops"], columns="sparsity", values="minutes", aggfunc="median"
+        )
+    )
+    return page.table(
+        wide,
+        "FLOPs beside the clock: minutes of one core for a run (CPU time, medians over widths)",
+        {name: "{:.1f}" for name in wide.columns if name.startswith("S = ")},
     )
 
 

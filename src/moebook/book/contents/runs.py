@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from moebook.book import profiles
 from moebook.book.paths import posterior_folders, runs_folder
-from moebook.book.say import listed, rounded
+from moebook.book.say import listed
 from moebook.errors import InputError
 from moebook.figures import page
 from moebook.figures import runs as figures
@@ -35,6 +35,17 @@ def text_title(text: str) -> str:
     return TITLES.get(text, text)
 
 
+def by_sparsity(wide: pandas.DataFrame) -> pandas.DataFrame:
+    """A table by (text, budget_flops) with a column a sparsity, as a reader sees it."""
+    wide = wide.reset_index()
+    wide.columns = [
+        name if isinstance(name, str) else f"S = {sparsity_text(float(name))}" for name in wide.columns
+    ]
+    wide["text"] = [text_title(text) for text in wide["text"]]
+    wide["budget_flops"] = [flops_text(float(budget)) for budget in wide["budget_flops"]]
+    return wide.rename(columns={"budget_flops": "C (FLOPs)"})
+
+
 def run_table() -> pandas.DataFrame:
     """The whole run table."""
     from moebook.runs.table import load_table
@@ -48,10 +59,11 @@ def study_in_numbers() -> dict[str, str]:
 
     table = run_table()
     done = profiles.done_runs(table)
-    record = next(record for record in Store(runs_folder()).load() if record.done)
+    record = next(each for each in Store(runs_folder()).load() if each.done and not each.purpose)
     return {
         "runs_done": str(len(done)),
-        "runs_not_done": str(len(table) - len(done)),
+        "runs_not_done": str(int((table["status"] != "done").sum())),
+        "runs_aside": str(int((table["purpose"] != "").sum())),
         "smallest_budget": flops_text(float(done["budget_flops"].min())),
         "largest_budget": flops_text(float(done["budget_flops"].max())),
         "sequences": str(record.recipe["batch_sequences"]),
@@ -95,42 +107,16 @@ def readings(table: pandas.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def noise(table: pandas.DataFrame) -> str:
-    """The noise between seeds and the gain of sparsity against it, a line a text; Markdown."""
-    lines = []
-    for text in texts():
-        runs = profiles.done_runs(table, text)
-        repeated = profiles.replicates(runs)
-        if repeated.empty:
-            lines.append(
-                f"- **{text_title(text)}:** no model was trained twice, so its noise is not measured."
-            )
-            continue
-        sd = profiles.seed_sd_nats(repeated)
-        budgets = sorted({float(c) for c in repeated["budget_flops"]})
-        without = sorted({float(c) for c in runs["budget_flops"]} - set(budgets))
-        cells = repeated.groupby(["budget_flops", "sparsity", "width"]).ngroups
-        freedom = len(repeated) - cells
-        one, two = (rounded(x, sd / math.sqrt(2 * freedom)) for x in (sd, math.sqrt(2) * sd))
-        gain, _ = profiles.gain_nats(profiles.best_sizes(profiles.cells(runs)), budgets[-1])
-        gap = (
-            f"the best sparse model beats the best dense one by {gain:.3f}, "
-            f"{gain / (math.sqrt(2) * sd):.1f} times that"
-            if gain > 0
-            else "no sparse model beats the best dense one"
-        )
-        lines.append(
-            f"- **{text_title(text)}:** the standard deviation between seeds is {one} nats per byte, pooled "
-            f"over {cells} models at {listed([flops_text(c) for c in budgets])} FLOPs. The difference of "
-            f"two single runs has {two}. At {flops_text(budgets[-1])} FLOPs, {gap}."
-            + (
-                f" At {listed([flops_text(c) for c in without])} FLOPs each model was trained once: the "
-                "noise there is not measured."
-                if without
-                else ""
-            )
-        )
-    return "\n".join(lines)
+def fixed_size_figures(table: pandas.DataFrame, text: str) -> page.Html:
+    """Loss against sparsity of one text: a panel a budget, a line a width."""
+    cells = profiles.cells(profiles.done_runs(table, text))
+    panels = []
+    for budget in sorted(set(cells["compute_flops"])):
+        label = f"{text_title(text)}: loss against sparsity at {flops_text(budget)} FLOPs, by width."
+        panels.append((figures.loss_by_sparsity(cells, budget), label))
+    return page.grid(
+        panels, f"{text_title(text)}: held-out loss against sparsity at fixed compute, a line for each width."
+    )
 
 
 def profile_figures(table: pandas.DataFrame, text: str) -> page.Html:

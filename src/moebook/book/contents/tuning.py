@@ -1,0 +1,148 @@
+"""What the chapters say and show of the runs that tuned the recipe."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from moebook.book.contents.runs import run_table
+from moebook.book.paths import runs_folder
+from moebook.book.say import listed, rounded
+from moebook.figures import page
+from moebook.figures import tuning as figures
+from moebook.figures.style import count_text, flops_text, sparsity_text
+from moebook.study import read_study
+from moebook.study.tuning import Anchor, RateRule, anchors_of_study, by_batch, fit_rate, gains, regret_nats
+
+if TYPE_CHECKING:
+    import pandas
+
+TUNING = "tuning"
+SYMBOLS = {"unsparsity": "1 − S", "params": "N", "tokens": "D", "batch_tokens": "B"}
+FACTORS = (0.5, 1.0, 2.0)
+
+
+def tuning_studies() -> list[str]:
+    """Names of the studies whose runs tuned a recipe."""
+    table = run_table()
+    return sorted(set(table.loc[table["purpose"] == TUNING, "study"]))
+
+
+@cache
+def found_anchors(study: str) -> tuple[Anchor, ...]:
+    """The anchors of a tuning study."""
+    return tuple(anchors_of_study(study, runs_folder()))
+
+
+@cache
+def rate_rule(study: str) -> RateRule:
+    """The rule of the anchors trained by the recipe that was kept: that of most of them."""
+    return fit_rate(_kept(found_anchors(study)))
+
+
+def _kept(found: tuple[Anchor, ...]) -> list[Anchor]:
+    recipes = [anchor.recipe for anchor in found]
+    most = max(set(recipes), key=lambda recipe: (recipes.count(recipe), recipe))
+    return [anchor for anchor in found if anchor.recipe == most]
+
+
+def tuning_figures(study: str) -> page.Html:
+    """Loss against the rate: a panel a budget, width and batch; a line a sparsity."""
+    kept, rule = _kept(found_anchors(study)), rate_rule(study)
+    sparsities = sorted({anchor.sparsity for anchor in kept})
+    groups: dict[tuple[str, int, int], list[Anchor]] = {}
+    for anchor in kept:
+        if len(anchor.rates) > 1:
+            name = (flops_text(float(f"{anchor.compute_flops:.1e}")), anchor.width, anchor.batch_tokens)
+            groups.setdefault(name, []).append(anchor)
+    panels = []
+    for (budget, width, batch), members in groups.items():
+        title = f"C = {budget}, width {width},\n{batch} bytes a step"
+        lines = {a.sparsity: (a.rates, a.losses_nats) for a in members}
+        figure = figures.loss_by_rate(lines, sparsities, title, {a.sparsity: rule(a) for a in members})
+        panels.append((figure, f"Loss against learning rate, {title.replace(chr(10), ' ')}, by sparsity."))
+    return page.grid(
+        panels,
+        "Held-out loss above the lowest of its line against the learning rate of the recipe (means over "
+        "seeds). The ticks at the foot are the rates of the fitted rule.",
+    )
+
+
+def rule_in_words(study: str) -> str:
+    """The rule with its errors, and how well it does at its own anchors; Markdown."""
+    rule, kept = rate_rule(study), _kept(found_anchors(study))
+    regrets = [r for a in kept if (r := regret_nats(a, rule(a))) is not None]
+    powers = ", ".join(
+        f"{SYMBOLS[name]} to the power {_signed(rounded(power, rule.errors[name]))} ± "
+        f"{rounded(rule.errors[name], rule.errors[name])}"
+        for name, power in rule.powers.items()
+    )
+    means = ", ".join(
+        f"{SYMBOLS[name]} = {mean:.2g}" if name == "unsparsity" else f"{SYMBOLS[name]} = {count_text(mean)}"
+        for name, mean in rule.at.items()
+    )
+    bracketed = len(regrets)
+    error = 1000 * rule.rate * rule.errors["rate"]
+    return (
+        f"Fitted to {rule.runs} runs at {rule.anchors} anchors, the best rate is "
+        f"{rounded(1000 * rule.rate, error)} ± {rounded(error, error)} thousandths at {means}, and goes as "
+        f"{powers} (standard errors). A rate twice or half of the best costs "
+        f"{rule.curvature_nats:.3f} nats; the fit leaves {rule.residual_nats:.3f} nats, about the noise of a "
+        f"run. At the {bracketed} anchors whose best rate is bracketed, the rule's rate lies "
+        + (f"{sum(regrets) / bracketed:.4f} nats above the lowest on average, " if bracketed else "")
+        + (f"{max(regrets):.4f} at most." if bracketed else "nowhere that can be told.")
+    )
+
+
+def _signed(number: str) -> str:
+    return number.replace("-", "−")
+
+
+def batch_in_words(study: str) -> str:
+    """What a larger batch costs, a clause for each pair; Markdown."""
+    pairs = by_batch(_kept(found_anchors(study)))
+    if not pairs:
+        return "No model was trained with two batches."
+    parts = [
+        f"{pair['cost_nats']:+.3f} at {flops_text(pair['compute_flops'])} FLOPs and S = "
+        f"{sparsity_text(pair['sparsity'])}".replace("-", "−")
+        for pair in pairs
+    ]
+    return (
+        f"A batch of {listed(sorted({str(p['larger']) for p in pairs}))} bytes in place of "
+        f"{listed(sorted({str(p['smaller']) for p in pairs}))}, each at its best rate of those tried, "
+        "changes the loss by " + ", ".join(parts) + " nats."
+    )
+
+
+def wrong_rate_table(study: str, by: str) -> page.Html:
+    """What sparsity gains over dense at half, once and twice the rate of study `by`, by budget and width."""
+    import pandas as pd
+
+    named = read_study(runs_folder().parent / "studies" / f"{by}.yml")
+    base = named.grid[0].recipe
+
+    def used(anchor: Anchor) -> float:
+        return named.recipe_at(base, anchor.sparsity).learning_rate
+
+    rows = []
+    for each in gains(_kept(found_anchors(study)), used, FACTORS):
+        rows += [
+            {"C (FLOPs)": flops_text(each["compute_flops"]), "width": each["width"], "S": sparsity_text(s),
+             "rate": f"× {each['factor']:g}", "gain": gain}
+            for s, gain in each["gain_nats"].items() if s > 0
+        ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["C (FLOPs)", "width", "S", "rate", "gain"])
+    wide = frame.pivot_table(index=["C (FLOPs)", "width", "S"], columns="rate", values="gain", sort=False)
+    wide = wide.reindex(columns=[f"× {factor:g}" for factor in FACTORS]).reset_index()
+    return page.table(
+        wide.rename_axis(columns=None),
+        "What sparsity gains over the dense model of the same width (nats per byte), had every rate been "
+        "half, once or twice that of the study; from parabolas through three rates each",
+        {f"× {factor:g}": "{:.3f}" for factor in FACTORS},
+    )
+
+
+def tuning_table(table: pandas.DataFrame) -> int:
+    """How many runs tuned a recipe."""
+    return int((table["purpose"] == TUNING).sum())
