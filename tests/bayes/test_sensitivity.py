@@ -60,3 +60,14 @@ def test_heavy_tails_have_no_such_likelihood(made):
     posterior = made.made_posterior(made.made_runs(), tail=0.2)
     with pytest.raises(NotImplementedError, match="not integrated out"):
         log_likelihood(posterior)
+
+
+def test_a_summary_says_what_its_quantities_are_sensitive_to(abnar_posterior):
+    stored = abnar_posterior.summary["sensitivity"]
+    assert set(stored) == {*abnar_posterior.law.totals, "discrepancy_scale", "noise_scale"}
+    names = ("level", "gamma")
+    anew = sensitivity(abnar_posterior, {name: abnar_posterior.draws(name) for name in names})
+    for name in names:
+        assert stored[name]["diagnosis"] == anew[name]["diagnosis"]
+        assert stored[name]["prior"] == pytest.approx(anew[name]["prior"], abs=0.01)
+    assert stored["level"]["prior"] < stored["gamma"]["prior"]

@@ -39,7 +39,7 @@ def fitted(made, tmp_path_factory):
 @pytest.mark.slow
 def test_fit_says_what_it_read_before_the_work(fitted):
     done, _ = fitted
-    assert done.returncode == 1, done.stderr  # sixty draws pass no gate
+    assert done.returncode == 1, done.stderr  # sixty draws pass no gate, nor do four times as many
     said = done.stderr.splitlines()
     assert said[0] == "wandb.csv: 27 runs, 1 crashed left out, 1 running left out"
     assert said[1].startswith("  params <- n_params: 1e+07 to 2e+09, 7 values")
@@ -47,7 +47,9 @@ def test_fit_says_what_it_read_before_the_work(fitted):
     assert said[4].startswith("  C = 6 N D, N from n_params (for budgets")
     assert said[5] == "law: chinchilla (no column says how sparse the runs are)"
     assert said[6].startswith("warning: 1 row is a copy of another (row 29 for one)")
-    assert [line.split()[0] for line in said[7:]] == ["compiling", "sampling", "prior", "report"]
+    sampled = ["sampling", "prior"]
+    assert [line.split()[0] for line in said[7:]] == ["compiling", *sampled, "a", *sampled, "report"]
+    assert said[10] == "a gate failed: once more, with more draws" and said[11].endswith("of 120 + 240")
 
 
 @pytest.mark.slow

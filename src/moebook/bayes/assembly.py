@@ -19,6 +19,7 @@ from moebook.bayes.model import sampled_names
 from moebook.bayes.posterior import Posterior
 from moebook.bayes.prepared import Prepared
 from moebook.bayes.request import Request
+from moebook.bayes.sensitivity import sensitivity
 from moebook.bayes.weights import conditional_weights, drawn_exponents
 
 SCALES = ("discrepancy_scale", "noise_scale", "tail", "group_scale")
@@ -74,6 +75,9 @@ def assemble(
     before = _by_name({n: prior[n].values.astype(float) for n in names}, rows.effects)
     before |= _coefficients(law, before, made.units)
     summary["estimates"] = {n: _estimate(n, law, draws, before[n]) for n, draws in cited.items()}
+    if made.level and not (rows.effects.groups or rows.effects.covariates):
+        kept_names = [*law.totals, "discrepancy_scale", "noise_scale"]
+        summary["sensitivity"] = sensitivity(posterior, {n: posterior.draws(n) for n in kept_names})
     if made.scaled:
         summary["noise_by_compute"] = _exponents(posterior)
     return posterior

@@ -164,6 +164,7 @@ def say_reading(asked: Request, excluded: dict[str, int], why: str = "") -> None
 
 def show(summary: dict[str, Any], out: Path) -> None:
     """The estimates, the gates and the verdict, for people."""
+    from moebook.bayes.sensitivity import COUNTS_FROM
     from moebook.cite import in_digits
     from moebook.cli.tables import print_table
 
@@ -179,6 +180,9 @@ def show(summary: dict[str, Any], out: Path) -> None:
     check = summary["checks"]["posterior_predictive"]
     left_out = "".join(f", {count} {status} left out" for status, count in summary["excluded"].items())
     covered = f"90 % intervals cover {100 * check['coverage']['90']:.0f} % of them"
+    if moved := summary.get("sensitivity"):
+        names = [name for name, found in moved.items() if found["prior"] > COUNTS_FROM]
+        typer.echo(f"other priors would move: {', '.join(names) or 'nothing'} (power-scaling)")
     if by_compute := summary.get("noise_by_compute"):
         falls, rises = (sum(p for h, p in by_compute.items() if h[0] == sign and float(h)) for sign in "+-")
         typer.echo(f"noise: falls with compute with probability {falls:.2f}, rises with {rises:.2f}")

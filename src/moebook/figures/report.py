@@ -196,6 +196,7 @@ def _estimates(summary: Mapping[str, Any]) -> str:
     from moebook.cite import in_digits
 
     rows = []
+    moved = summary.get("sensitivity", {})
     for name, e in summary["estimates"].items():
         low, middle, high = (in_digits(e[q], e[f"mcse_{q}"]) for q in ("q05", "q50", "q95"))
         half = [in_digits(e[q], e["mcse_q50"]) for q in ("q25", "q75")]
@@ -205,14 +206,23 @@ def _estimates(summary: Mapping[str, Any]) -> str:
                 "90 % interval": f"{low} to {high}", "narrowed": f"{100 * max(e['contraction'], 0):.0f} %",
                 "decided by": "the data" if e["identified"] else "the prior",
             }
+            | ({"moved by": _moved_by(moved[name])} if name in moved else {"moved by": ""} if moved else {})
         )  # fmt: skip
     if not rows:
         return "<p>None is stored.</p>"
     note = (
         "<p>Digits go no further than the Monte Carlo error. “Narrowed” is 1 − sd(posterior)/sd(prior); "
-        "below 50 % a quantity is not identified by these runs, and its interval is mostly the prior's.</p>"
+        "below 50 % a quantity is not identified by these runs, and its interval is mostly the prior's."
+        + (" “Moved by”: what moves it when its power is changed a little.</p>" if moved else "</p>")
     )
     return page.table(pd.DataFrame(rows)) + unbroken(note)
+
+
+def _moved_by(found: Mapping[str, Any]) -> str:
+    """What a quantity is sensitive to."""
+    return {"neither matters": "neither", "the data decide": "data", "the prior decides": "prior"}.get(
+        found["diagnosis"], "prior and data"
+    )
 
 
 def _priors(posterior: Posterior) -> str:
