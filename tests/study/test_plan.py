@@ -43,6 +43,8 @@ def test_a_study_file_becomes_typed_values(write_study):
         ("layers: 1", "depth: 1", "family: depth: unknown field"),
         ("layers: 1", "shared_experts: -1", "family: shared_experts: -1"),
         ("layers: 1", "shared_experts: 0.5", "family: shared_experts: 0.5"),
+        ("widths: [8]", "widths: [8], family: {granularity: 0}", "grid[0]: family: granularity: 0"),
+        ("widths: [8]", "widths: [8], family: 4", "grid[0]: family: 4"),
         ("warmup_tokens: 512", "bias_rate: -0.001", "recipe: bias_rate: -0.001"),
         ("warmup_tokens: 512", "bias_rate: fast", "recipe: bias_rate: 'fast'"),
         ("warmup_tokens: 512", "query_key_scale: 0", "recipe: query_key_scale: 0"),
@@ -240,6 +242,17 @@ def test_the_studies_of_the_repository_can_be_planned(path):
     study = read_study(path)
     trunks = plan(study, TextIdentity(study.text.name, study.text.sha256 or "00" * 32))
     assert study.name == path.stem and study.title
-    assert {0.0, 0.75, 0.9375} <= {trunk.model.sparsity for trunk in trunks}
+    least = {0.75, 0.9375} if study.purpose == "granularity" else {0.0, 0.75, 0.9375}
+    assert least <= {trunk.model.sparsity for trunk in trunks}
     for trunk, cell in cells_of(trunks):
         assert cell.compute_flops == pytest.approx(cell.budget_flops, rel=0.01), trunk
+
+
+def test_a_block_may_have_models_of_its_own(write_study, tiny):
+    block = "widths: [8], family: {granularity: 1, active: 1}"
+    study = read_study(write_study(tiny.replace("widths: [8]", block)))
+    own, others = study.grid
+    assert own.family == Family(layers=1, context=32, granularity=1, active=1)
+    assert others.family == study.family
+    sparse = {trunk.model for trunk in plan(study, TEXT) if trunk.model.sparsity > 0}
+    assert {(model.granularity, model.active, model.experts) for model in sparse} == {(1, 1, 4)}

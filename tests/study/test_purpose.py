@@ -65,3 +65,18 @@ def test_a_record_without_a_purpose_is_stored_as_it_was():
 def test_a_purpose_must_be_text(write_study, tiny):
     with pytest.raises(InputError, match="purpose: 3: must be text"):
         read_study(write_study(tiny + "purpose: 3\n"))
+
+
+def test_an_exported_table_leaves_them_out_too_and_others_columns_of_that_name_mean_nothing():
+    import pandas as pd
+
+    from moebook.bayes.reading import finished
+
+    own = pd.DataFrame(
+        {"key": list("abcd"), "study": "s", "purpose": ["", None, "tuning", "held-out"], "numerics": 2,
+         "status": ["done", "failed", "done", "done"]}
+    )  # fmt: skip
+    rows, left_out = finished(own)
+    assert list(rows["key"]) == ["a"] and left_out == {"tuning": 1, "held-out": 1, "failed": 1}
+    theirs = own.drop(columns="numerics")
+    assert list(finished(theirs)[0]["key"]) == ["a", "c", "d"]

@@ -72,11 +72,25 @@ def read_table(path: Path | str) -> pd.DataFrame:
 
 
 def finished(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
-    """The runs that came to their end, and {status: count} of the others.
+    """The runs that came to their end and were made for the table, and {status or purpose: count} of others.
 
     A column of statuses is one with such a name whose every cell is a known status; without one, every row
-    counts as finished.
+    counts as finished. Purposes are read from tables that `moebook runs table` wrote.
     """
+    table, aside = _of_the_table(table)
+    done, unfinished = _finished(table)
+    return done, aside | unfinished
+
+
+def _of_the_table(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+    if not {"key", "study", "purpose", "numerics"} <= set(table.columns):
+        return table, {}
+    purpose = table["purpose"].fillna("").astype(str)
+    left_out = purpose[purpose != ""].value_counts()
+    return table[purpose == ""], {str(name): int(count) for name, count in left_out.items()}
+
+
+def _finished(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     for name in table.columns:
         if str(name).lower() not in STATUS:
             continue

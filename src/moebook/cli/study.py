@@ -73,17 +73,21 @@ def plan_study(
     rows = [
         [
             f"{row.budget_flops:.3g}", f"{row.model.sparsity:.5g}", str(row.model.experts),
-            str(row.model.active), str(row.model.width), compact(row.params), compact(row.params_active),
+            f"{row.model.active}" + (f"+{row.model.shared_experts}" if row.model.shared_experts else ""),
+            str(row.model.granularity), str(row.model.width), compact(row.params), compact(row.params_active),
             compact(row.tokens), compact(row.steps), f"{row.compute_flops:.3g}",
             f"{row.recipe.learning_rate:.3g}", compact(row.recipe.batch_sequences * row.model.context),
             f"{row.seconds / 60:.2f}", f"{row.done}/{row.cells}",
         ]
         for row in opened.rows(costs)
     ]  # fmt: skip
-    names = ("budget", "S", "E", "K", "width", "N", "N_a", "D", "steps", "C", "rate", "batch", "min", "done")
+    names = (
+        "budget", "S", "E", "K", "G", "width", "N", "N_a", "D", "steps", "C", "rate", "batch", "min", "done",
+    )  # fmt: skip
     print_table(
         names, rows, left=0,
-        caption="C in FLOPs, D and batch in tokens; rate: of the recipe; min: of one process, all seeds",
+        caption="C in FLOPs, D and batch in tokens; K+1: a shared expert; rate: of the recipe; "
+                "min: of one process, all seeds",
     )
     for line in (
         f"{costs.cells} runs in {len(opened.trunks)} trunks, {costs.missing} of them missing",

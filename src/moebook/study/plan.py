@@ -87,7 +87,7 @@ def plan(study: Study, text: TextIdentity) -> list[Trunk]:
         for seed in block.seeds:
             for sparsity in block.sparsities:
                 for width in block.widths:
-                    model = study.family.config(width, sparsity)
+                    model = block.family.config(width, sparsity)
                     recipe = study.recipe_at(block.recipe, sparsity)
                     cells = trunks.setdefault((model, recipe, seed), {})
                     for budget in block.budgets:

@@ -28,7 +28,7 @@ class Block:
     """A full grid: every budget with every sparsity, width and seed.
 
     budgets: training FLOPs C. sparsities: S. widths: residual width d. seeds: initialisation and data order.
-    recipe: how these runs are trained.
+    recipe: how these runs are trained. family: which models they are.
     """
 
     budgets: tuple[float, ...]
@@ -36,6 +36,7 @@ class Block:
     widths: tuple[int, ...]
     seeds: tuple[int, ...]
     recipe: Recipe
+    family: Family
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,9 @@ def _study(content: Any) -> Study:
     if not isinstance(given["grid"], list) or not given["grid"]:
         raise InputError(f"grid: {given['grid']!r}: must be a list of blocks")
     shared = {name: given[name] for name in ("sparsities", "seeds") if name in given}
-    blocks = tuple(_block(shared, block, f"grid[{i}]", recipe) for i, block in enumerate(given["grid"]))
+    blocks = tuple(
+        _block(shared, block, f"grid[{i}]", recipe, family) for i, block in enumerate(given["grid"])
+    )
     text = typed(TextSpec, given["text"], "text")
     power = read_number(given.get("rate_sparsity_power", 0.0), "rate_sparsity_power")
     scores = _scores(given["scores"]) if "scores" in given else None
@@ -114,7 +117,7 @@ def _study(content: Any) -> Study:
         for width in block.widths:
             for sparsity in block.sparsities:
                 try:
-                    family.config(width, sparsity)
+                    block.family.config(width, sparsity)
                 except InputError as error:
                     raise InputError(f"grid[{i}]: width {width}, sparsity {sparsity:g}: {error}") from error
     return study
@@ -132,9 +135,12 @@ def _scores(content: Any) -> ScoreSpec:
     return ScoreSpec(**given)
 
 
-def _block(shared: Mapping[str, Any], content: Any, where: str, recipe: Recipe) -> Block:
-    given = _mapping(content, where, ("budgets", "sparsities", "widths", "seeds", "recipe"))
-    overrides = given.get("recipe", {})
+def _block(
+    shared: Mapping[str, Any], content: Any, where: str, recipe: Recipe, family: Family
+) -> Block:
+    given = _mapping(content, where, ("budgets", "sparsities", "widths", "seeds", "recipe", "family"))
+    recipe = typed(Recipe, given.get("recipe", {}), f"{where}: recipe", recipe)
+    family = typed(Family, given.get("family", {}), f"{where}: family", family)
     given = dict(shared) | dict(given)
     values: dict[str, tuple[Any, ...]] = {}
     for name, rule, accept in (
@@ -153,7 +159,7 @@ def _block(shared: Mapping[str, Any], content: Any, where: str, recipe: Recipe) 
         if not numbers or len(set(numbers)) < len(numbers):
             raise InputError(f"{where}: {name}: {listed!r}: must be a list without repeats")
         values[name] = tuple(int(v) for v in numbers) if name in ("widths", "seeds") else tuple(numbers)
-    return Block(**values, recipe=typed(Recipe, overrides, f"{where}: recipe", recipe))
+    return Block(**values, recipe=recipe, family=family)
 
 
 def typed(cls: type[T], content: Any, where: str, base: T | None = None) -> T:
@@ -179,7 +185,8 @@ def typed(cls: type[T], content: Any, where: str, base: T | None = None) -> T:
     try:
         return cls(**values) if base is None else replace(base, **values)
     except InputError as error:
-        raise InputError(f"{where}: {str(error).removeprefix(f'{where}: ')}") from error
+        own = where.rpartition(": ")[2]  # as in `recipe: `, with which the class's own message begins
+        raise InputError(f"{where}: {str(error).removeprefix(f'{own}: ')}") from error
     except TypeError as error:
         missing = sorted(name for name in kinds if f"'{name}'" in str(error))
         raise InputError(f"{where}: {', '.join(missing) or error}: missing") from error
