@@ -87,10 +87,28 @@ def test_no_done_run_of_a_text_is_named(table):
 
 
 def test_the_shared_trunk_of_several_runs_is_counted_once():
-    alike = {"study": "s", "text": "t", "width": 8, "sparsity": 0.0, "seed": 0, "learning_rate": 0.01}
+    alike = {"study": "s", "text": "t", "width": 8, "sparsity": 0.0, "seed": 0, "learning_rate": 0.01,
+             "batch_tokens": 512}  # fmt: skip
     rows = [alike | {"compute_flops": c, "wall_seconds": c / 10} for c in (100.0, 300.0)]
     rows.append(alike | {"seed": 1, "compute_flops": 50.0, "wall_seconds": 5.0})
-    assert np.allclose(profiles.spent(pd.DataFrame(rows), 0.2), (300 + 20 + 50, 30 + 2 + 5))
+    rows.append(alike | {"batch_tokens": 1024, "compute_flops": 7.0, "wall_seconds": 1.0})
+    assert np.allclose(profiles.spent(pd.DataFrame(rows), 0.2), (300 + 20 + 50 + 7, 30 + 2 + 5 + 1))
+
+
+def test_noise_by_cell_pools_what_was_repeated_and_nothing_else():
+    rng = np.random.default_rng(0)
+    rows = [
+        {"text": "t", "budget_flops": budget, "sparsity": s, "width": w, "seed": seed,
+         "loss_nats": 2.0 + w / 100 + sd * rng.standard_normal()}
+        for budget, s, sd, seeds in ((3e10, 0.0, 0.01, 60), (3e10, 0.75, 0.04, 60), (1e11, 0.0, 0.1, 1))
+        for w in (16, 24) for seed in range(seeds)
+    ]  # fmt: skip
+    found = profiles.noise_by_cell(pd.DataFrame(rows))
+    cells = list(zip(found["budget_flops"], found["sparsity"], strict=True))
+    assert cells == [(3e10, 0), (3e10, 0.75), (1e11, 0)]
+    assert list(found["models"]) == [2, 2, 0] and list(found["runs"]) == [120, 120, 0]
+    assert found["sd_nats"][:2].to_numpy() == pytest.approx([0.01, 0.04], rel=0.2)
+    assert np.isnan(found["sd_nats"][2])
 
 
 def test_words_for_numbers():

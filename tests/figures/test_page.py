@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moebook.figures import fit, optimum, page, runs, style, training
+from moebook.figures import fit, optimum, page, runs, style, training, tuning
 
 CELLS = pd.DataFrame(
     {
@@ -26,7 +26,9 @@ def all_figures():
     return {
         "isoflop": runs.isoflop_profile(CELLS, 3e10, [0, 0.75]),
         "gain": runs.gain_from_sparsity(best),
+        "fixed": runs.loss_by_sparsity(CELLS, 3e10),
         "noise": runs.seed_noise(deviations),
+        "rate": tuning.loss_by_rate({0.0: ([4e-3, 8e-3], [2.1, 2.0])}, [0, 0.75], rule={0.0: 7e-3}),
         "curves": training.loss_curves({"dense": ([100, 1000], [5, 3])}),
         "load": training.router_load(np.full((2, 8), 1 / 8), 2),
         "terms": training.terms({"S = 0": {"experts": 3, "output": 1}}, "parameters"),
@@ -50,7 +52,9 @@ def test_every_figure_is_one_well_formed_svg_in_the_colour_of_the_page(name):
     assert not re.search(r"#000000|#ffffff", text), "black or white ink is lost on a dark or a light page"
 
 
-@pytest.mark.parametrize("name", ["isoflop", "gain", "noise", "curves", "load", "check", "fan"])
+@pytest.mark.parametrize(
+    "name", ["isoflop", "gain", "fixed", "rate", "noise", "curves", "load", "check", "fan"]
+)
 def test_axes_name_what_they_show_and_its_unit(name):
     [axes] = all_figures()[name].axes
     assert axes.get_xlabel() and (axes.get_ylabel() or axes.get_yticklabels())

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
 
 from moebook.book.contents.runs import run_table
-from moebook.book.paths import runs_folder
+from moebook.book.paths import project_root, runs_folder
 from moebook.book.say import listed, rounded
 from moebook.figures import page
 from moebook.figures import tuning as figures
 from moebook.figures.style import count_text, flops_text, sparsity_text
 from moebook.study import read_study
 from moebook.study.tuning import Anchor, RateRule, anchors_of_study, by_batch, fit_rate, gains, regret_nats
-
-if TYPE_CHECKING:
-    import pandas
 
 TUNING = "tuning"
 SYMBOLS = {"unsparsity": "1 − S", "params": "N", "tokens": "D", "batch_tokens": "B"}
@@ -119,7 +115,7 @@ def wrong_rate_table(study: str, by: str) -> page.Html:
     """What sparsity gains over dense at half, once and twice the rate of study `by`, by budget and width."""
     import pandas as pd
 
-    named = read_study(runs_folder().parent / "studies" / f"{by}.yml")
+    named = read_study(project_root() / "studies" / f"{by}.yml")
     base = named.grid[0].recipe
 
     def used(anchor: Anchor) -> float:
@@ -128,12 +124,14 @@ def wrong_rate_table(study: str, by: str) -> page.Html:
     rows = []
     for each in gains(_kept(found_anchors(study)), used, FACTORS):
         rows += [
-            {"C (FLOPs)": flops_text(each["compute_flops"]), "width": each["width"], "S": sparsity_text(s),
-             "rate": f"× {each['factor']:g}", "gain": gain}
+            {"C (FLOPs)": flops_text(each["compute_flops"]), "width": each["width"],
+             "bytes a step": each["batch_tokens"], "S": sparsity_text(s),
+             "rate": f"× {each['factor']:g}", "gain": round(gain, 3) + 0.0}  # no -0.000
             for s, gain in each["gain_nats"].items() if s > 0
         ]  # fmt: skip
-    frame = pd.DataFrame(rows, columns=["C (FLOPs)", "width", "S", "rate", "gain"])
-    wide = frame.pivot_table(index=["C (FLOPs)", "width", "S"], columns="rate", values="gain", sort=False)
+    cell = ["C (FLOPs)", "width", "bytes a step", "S"]
+    frame = pd.DataFrame(rows, columns=[*cell, "rate", "gain"])
+    wide = frame.pivot_table(index=cell, columns="rate", values="gain", sort=False)
     wide = wide.reindex(columns=[f"× {factor:g}" for factor in FACTORS]).reset_index()
     return page.table(
         wide.rename_axis(columns=None),
@@ -142,7 +140,3 @@ def wrong_rate_table(study: str, by: str) -> page.Html:
         {f"× {factor:g}": "{:.3f}" for factor in FACTORS},
     )
 
-
-def tuning_table(table: pandas.DataFrame) -> int:
-    """How many runs tuned a recipe."""
-    return int((table["purpose"] == TUNING).sum())

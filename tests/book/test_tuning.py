@@ -1,0 +1,75 @@
+"""What the book says of tuning follows from the tuning runs of the table, and from these alone."""
+
+import numpy as np
+import pytest
+
+from moebook.book import contents, profiles
+from moebook.book.contents import runs as run_contents
+from moebook.book.contents import tuning
+from moebook.runs import Record, Store, load_table
+
+CURVATURE = 0.03
+
+
+def tuned(rate, sparsity, seed, batch, record, shift=0.0):
+    """A record as another, trained at a rate, with the loss of a parabola around a planted rule."""
+    x = np.log2(rate / (8e-3 * (1 - sparsity) ** 0.25))
+    recipe = {"learning_rate": rate, "batch_sequences": batch}
+    measures = dict(record.measures) | {"loss_nats": 2.0 + CURVATURE * x**2 + shift + 0.001 * (-1) ** seed}
+    config = dict(record.config) | {"recipe": recipe, "seed": 100 + seed}
+    return Record(config, 1, "done", measures, study="tune-made", purpose="tuning", cost=record.cost)
+
+
+@pytest.fixture
+def runs_of_tuning(tmp_path, make_records, monkeypatch):
+    root = tmp_path / "runs"
+    made = [record for record in make_records(root) if record.done and record.seed == 0]
+    store = Store(root)
+    for record in made:
+        if record.model["width"] == 24 and 9e10 < record.measures["compute_flops"] < 4e11:
+            for rate in (2e-3, 4e-3, 8e-3, 16e-3):
+                for batch, shift in ((4, 0.0), (8, 0.02)):
+                    for seed in (0, 1):
+                        store.add(tuned(rate, record.measures["sparsity"], seed, batch, record, shift))
+    monkeypatch.setenv("MOEBOOK_RUNS", str(root))
+    for cached in (tuning.found_anchors, tuning.rate_rule):
+        cached.cache_clear()
+    yield root
+    for cached in (tuning.found_anchors, tuning.rate_rule):
+        cached.cache_clear()
+
+
+def test_the_rule_in_words_is_the_planted_one(runs_of_tuning):
+    assert contents.tuning_studies() == ["tune-made"]
+    words = contents.rule_in_words("tune-made")
+    assert "1 − S to the power 0.250" in words.replace("0.25 ", "0.250 ")
+    assert f"costs {CURVATURE:.3f} nats" in words and "runs at 12 anchors" in words
+    assert "+0.020 at" in contents.batch_in_words("tune-made")
+
+
+def test_a_wrong_rate_moves_the_stated_gain(runs_of_tuning):
+    """The study's rate is the planted rule's up to a factor f: gains at k f cancel, whatever k."""
+    shown = str(contents.wrong_rate_table("tune-made", "cpu-english"))
+    assert "× 0.5" in shown and "15/16" in shown
+    assert shown.count("<tr") == 1 + 2 * 2 * 2  # a head; budgets, batches, sparsities
+    assert shown.count(">0.000<") == 2 * 2 * 2 * 3
+
+
+def test_figures_have_a_panel_for_each_budget_and_batch(runs_of_tuning):
+    assert str(contents.tuning_figures("tune-made")).count("<svg") == 2 * 2
+
+
+def test_tuning_runs_move_nothing_else_in_the_chapter(runs_of_tuning, make_records, tmp_path, monkeypatch):
+    plain = tmp_path / "plain"
+    make_records(plain)
+    tables = load_table(runs_of_tuning), load_table(plain)
+    assert len(tables[0]) > len(tables[1])
+    cells = [profiles.cells(profiles.done_runs(table)) for table in tables]
+    assert cells[0].equals(cells[1])
+    monkeypatch.setattr(run_contents, "texts", lambda: ["packages"])
+    shown = []
+    for root in (runs_of_tuning, plain):
+        monkeypatch.setenv("MOEBOOK_RUNS", str(root))
+        numbers = contents.study_in_numbers()
+        shown.append({name: value for name, value in numbers.items() if name != "runs_aside"})
+    assert shown[0] == shown[1]
