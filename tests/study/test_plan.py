@@ -256,3 +256,24 @@ def test_a_block_may_have_models_of_its_own(write_study, tiny):
     assert others.family == study.family
     sparse = {trunk.model for trunk in plan(study, TEXT) if trunk.model.sparsity > 0}
     assert {(model.granularity, model.active, model.experts) for model in sparse} == {(1, 1, 4)}
+
+
+def test_the_planned_cells_are_a_table_that_a_forecast_reads(write_study, text_folder, tmp_path):
+    import pandas as pd
+    from typer.testing import CliRunner
+
+    from moebook import laws
+    from moebook.bayes.quantities import take_points
+    from moebook.cli import app
+
+    out = tmp_path / "cells.csv"
+    words = ["--folder", str(text_folder), "--runs", str(tmp_path / "runs"), "--out", str(out)]
+    ran = CliRunner().invoke(app, ["study", "plan", str(write_study()), *words])
+    assert ran.exit_code == 0, ran.output
+    cells = pd.read_csv(out)
+    planned = cells_of(plan(read_study(write_study()), TEXT))
+    assert list(cells["params"]) == [counts(trunk.model).params for trunk, _ in planned]
+    assert list(cells["tokens"]) == [cell.tokens for _, cell in planned]
+    assert set(cells["learning_rate"]) == {trunk.recipe.learning_rate for trunk, _ in planned}
+    points = take_points(cells, laws.get("abnar"), None, "cells.csv")
+    assert list(points.columns["sparsity"]) == list(cells["sparsity"])

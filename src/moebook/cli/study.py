@@ -58,13 +58,22 @@ def plan_study(
     runs: RunsOption = Path("runs"),
     workers: WorkersOption = 0,
     only: OnlyOption = (),
+    out: Annotated[
+        Path | None, typer.Option(help="Also write the cells to a CSV, as `moebook forecast --at` reads it.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print every cell, its FLOPs and expected minutes, and what the whole costs; runs nothing.
 
     Example: moebook study plan quick --only budget=3e10
+
+    Example: moebook study plan held-out-english --out cells.csv
     """
     opened, costs = _open(name, folder, runs, workers, only)
+    if out is not None:
+        from moebook.study.opened import write_cells
+
+        write_cells(out, opened.report(costs)["cells"])
     if as_json:
         typer.echo(json.dumps(opened.report(costs), allow_nan=False))
         return

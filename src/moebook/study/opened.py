@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from moebook.architecture import ModelConfig, counts
+from moebook.files import write_atomic
 from moebook.runs import SCORE_COLUMNS, Store, read_rows
 from moebook.scores import scored_bytes
 from moebook.study.claims import Holder, holders
@@ -215,3 +218,15 @@ def open_study(
 def _unscored(rows: Sequence[Mapping[str, Any]]) -> frozenset[str]:
     done = (row for row in rows if row["status"] == "done")
     return frozenset(row["key"] for row in done if all(row[name] is None for name in SCORE_COLUMNS))
+
+
+def write_cells(path: Path, cells: Sequence[Mapping[str, Any]]) -> None:
+    """The cells of `Opened.report` as a CSV; of the recipe its rate and batch."""
+    text = io.StringIO()
+    names = [name for name in cells[0] if name not in ("recipe", "seconds", "status", "trunk")]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*names, "learning_rate", "batch_sequences"])
+    for cell in cells:
+        recipe = cell["recipe"]
+        writer.writerow([*(cell[n] for n in names), recipe["learning_rate"], recipe["batch_sequences"]])
+    write_atomic(path, text.getvalue())
