@@ -6,7 +6,9 @@ import pytest
 from moebook.book import contents, profiles
 from moebook.book.contents import runs as run_contents
 from moebook.book.contents import tuning
+from moebook.book.paths import project_root
 from moebook.runs import Record, Store, load_table
+from moebook.study import read_study
 
 CURVATURE = 0.03
 
@@ -44,15 +46,24 @@ def test_the_rule_in_words_is_the_planted_one(runs_of_tuning):
     words = contents.rule_in_words("tune-made")
     assert "1 − S to the power 0.250" in words.replace("0.25 ", "0.250 ")
     assert f"costs {CURVATURE:.3f} nats" in words and "runs at 12 anchors" in words
-    assert "+0.020 at" in contents.batch_in_words("tune-made")
+    assert str(contents.batch_table("tune-made")).count("+0.020") == 2 * 3
 
 
 def test_a_wrong_rate_moves_the_stated_gain(runs_of_tuning):
-    """The study's rate is the planted rule's up to a factor f: gains at k f cancel, whatever k."""
+    """By how much follows from the planted parabolas and from the rates of the study's file."""
     shown = str(contents.wrong_rate_table("tune-made", "cpu-english"))
     assert "× 0.5" in shown and "15/16" in shown
     assert shown.count("<tr") == 1 + 2 * 2 * 2  # a head; budgets, batches, sparsities
-    assert shown.count(">0.000<") == 2 * 2 * 2 * 3
+    study = read_study(project_root() / "studies" / "cpu-english.yml")
+
+    def above(sparsity, factor):
+        rate = factor * study.recipe_at(study.grid[0].recipe, sparsity).learning_rate
+        return CURVATURE * np.log2(rate / (8e-3 * (1 - sparsity) ** 0.25)) ** 2
+
+    for sparsity in (0.75, 0.9375):
+        for factor in (0.5, 1.0, 2.0):
+            gain = round(above(0.0, factor) - above(sparsity, factor), 3) + 0.0
+            assert shown.count(f">{gain:.3f}<") >= 2 * 2, (sparsity, factor)
 
 
 def test_figures_have_a_panel_for_each_budget_and_batch(runs_of_tuning):

@@ -90,9 +90,9 @@ def test_the_gain_of_sparsity_at_a_wrong_rate():
     """At the rule's own rates a factor costs all alike; at one rate for all, sparse models lose more."""
     found = planted(rates=(1e-3, 2e-3, 4e-3, 8e-3, 16e-3))
     rule = fit_rate(found)
-    by_rule = gains(found, rule, (0.5, 1.0, 2.0))
+    by_rule = gains(found, rule, rule, (0.5, 1.0, 2.0))
     assert {round(g, 9) for each in by_rule for g in each["gain_nats"].values()} == {0.0}
-    same = gains(found, lambda anchor: 8e-3, (1.0, 2.0))
+    same = gains(found, rule, lambda anchor: 8e-3, (1.0, 2.0))
     twice = [each for each in same if each["factor"] == 2.0 and len(each["gain_nats"]) == 3]
     assert twice and all(each["gain_nats"][0.9375] < -0.01 for each in twice)
 

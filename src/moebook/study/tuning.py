@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,13 @@ class RateRule:
             (getattr(anchor, name) / self.at[name]) ** power for name, power in self.powers.items()
         )
         return self.rate * float(np.prod(list(factors)))
+
+    def loss_nats(self, anchor: Anchor, rate: float) -> float:
+        """An anchor's loss at a rate, by the rule's parabola at the level of its runs."""
+        best = self(anchor)
+        above = self.curvature_nats * np.log2(np.array(anchor.rates) / best) ** 2
+        level = np.average(np.array(anchor.losses_nats) - above, weights=anchor.seeds)
+        return float(level + self.curvature_nats * np.log2(rate / best) ** 2)
 
 
 def anchors_of_study(name: str, runs: Path | str = "runs") -> list[Anchor]:
@@ -222,28 +229,26 @@ def by_batch(given: Sequence[Anchor]) -> list[dict[str, Any]]:
     return found
 
 
-def gains(given: Sequence[Anchor], rate_of: Any, factors: Sequence[float]) -> list[dict[str, Any]]:
-    """What sparsity gains if every rate is `factor` times that of a rule: is a wrong rate a wrong answer?
+def gains(
+    given: Sequence[Anchor], rule: RateRule, rate_of: Callable[[Anchor], float], factors: Sequence[float]
+) -> list[dict[str, Any]]:
+    """What sparsity gains if every rate is `factor` times that of a study: is a wrong rate a wrong answer?
 
-    For each budget, width, batch and recipe with several sparsities whose parabolas are known: the loss of
-    each below that of the least sparse, {sparsity: gain_nats}. rate_of: anchor -> rate.
+    For each budget, width, batch and recipe with several sparsities: the loss of each below that of the least
+    sparse, {sparsity: gain_nats}, by the parabolas of the rule, which share what single runs cannot tell.
+    rate_of: the study's rate of an anchor.
     """
     groups: dict[Any, list[Anchor]] = defaultdict(list)
     for a in given:
-        if a.parabola() is not None:
+        if len(a.rates) > 1:
             groups[(float(f"{a.compute_flops:.1e}"), a.width, a.batch_tokens, a.recipe)].append(a)
     found = []
     for (budget, width, batch, _), members in groups.items():
         if len(members) < 2:
             continue
         for factor in factors:
-            losses = {a.sparsity: _loss_at(a, factor * rate_of(a)) for a in members}
+            losses = {a.sparsity: rule.loss_nats(a, factor * rate_of(a)) for a in members}
             base = losses[min(losses)]
             found.append({"compute_flops": budget, "width": width, "batch_tokens": batch, "factor": factor,
                           "gain_nats": {s: base - loss for s, loss in sorted(losses.items())}})  # fmt: skip
     return found
-
-
-def _loss_at(anchor: Anchor, rate: float) -> float:
-    bottom, lowest, curvature = anchor.parabola()
-    return lowest + curvature * (np.log2(rate) - bottom) ** 2

@@ -116,7 +116,7 @@ from moebook.book.contents.runs import (
 )
 from moebook.book.contents.seeds import noise, noise_table
 from moebook.book.contents.tuning import (
-    batch_in_words,
+    batch_table,
     rule_in_words,
     tuning_figures,
     tuning_studies,
@@ -127,7 +127,7 @@ from moebook.book.paths import runs_folder
 from moebook.book.say import prose, say
 
 __all__ = [
-    "CALIBRATED", "answer", "answer_table", "bars_in_words", "batch_in_words", "beside_the_runs",
+    "CALIBRATED", "answer", "answer_table", "bars_in_words", "batch_table", "beside_the_runs",
     "best_size_table", "bibtex", "bracketing", "calibration_figure", "calibration_in_numbers",
     "calibration_verdict", "checksum_table", "claim_figure", "claim_notes", "claim_parts",
     "claim_probabilities", "claim_table", "coefficient_figure", "coefficient_table", "contraction_figure",

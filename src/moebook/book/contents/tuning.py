@@ -6,7 +6,7 @@ from functools import cache
 
 from moebook.book.contents.runs import run_table
 from moebook.book.paths import project_root, runs_folder
-from moebook.book.say import listed, rounded
+from moebook.book.say import rounded
 from moebook.figures import page
 from moebook.figures import tuning as figures
 from moebook.figures.style import count_text, flops_text, sparsity_text
@@ -94,20 +94,22 @@ def _signed(number: str) -> str:
     return number.replace("-", "−")
 
 
-def batch_in_words(study: str) -> str:
-    """What a larger batch costs, a clause for each pair; Markdown."""
-    pairs = by_batch(_kept(found_anchors(study)))
-    if not pairs:
-        return "No model was trained with two batches."
-    parts = [
-        f"{pair['cost_nats']:+.3f} at {flops_text(pair['compute_flops'])} FLOPs and S = "
-        f"{sparsity_text(pair['sparsity'])}".replace("-", "−")
-        for pair in pairs
-    ]
-    return (
-        f"A batch of {listed(sorted({str(p['larger']) for p in pairs}))} bytes in place of "
-        f"{listed(sorted({str(p['smaller']) for p in pairs}))}, each at its best rate of those tried, "
-        "changes the loss by " + ", ".join(parts) + " nats."
+def batch_table(study: str) -> page.Html:
+    """What a larger batch costs, each at its best rate of those tried."""
+    import pandas as pd
+
+    rows = [
+        {
+            "C (FLOPs)": flops_text(pair["compute_flops"]), "width": pair["width"],
+            "S": sparsity_text(pair["sparsity"]),
+            "bytes a step": f"{pair['larger']} for {pair['smaller']}",
+            "costs": f"{pair['cost_nats']:+.3f}".replace("-", "−"),
+        }
+        for pair in by_batch(_kept(found_anchors(study)))
+    ]  # fmt: skip
+    return page.table(
+        pd.DataFrame(rows, columns=["C (FLOPs)", "width", "S", "bytes a step", "costs"]),
+        "What a larger batch costs (nats per byte), each at its best rate of those tried",
     )
 
 
@@ -122,7 +124,7 @@ def wrong_rate_table(study: str, by: str) -> page.Html:
         return named.recipe_at(base, anchor.sparsity).learning_rate
 
     rows = []
-    for each in gains(_kept(found_anchors(study)), used, FACTORS):
+    for each in gains(_kept(found_anchors(study)), rate_rule(study), used, FACTORS):
         rows += [
             {"C (FLOPs)": flops_text(each["compute_flops"]), "width": each["width"],
              "bytes a step": each["batch_tokens"], "S": sparsity_text(s),
@@ -136,7 +138,7 @@ def wrong_rate_table(study: str, by: str) -> page.Html:
     return page.table(
         wide.rename_axis(columns=None),
         "What sparsity gains over the dense model of the same width (nats per byte), had every rate been "
-        "half, once or twice that of the study; from parabolas through three rates each",
+        "half, once or twice that of the study; by the fitted parabolas",
         {f"× {factor:g}": "{:.3f}" for factor in FACTORS},
     )
 
