@@ -1,7 +1,7 @@
 #!/bin/bash
 # A study on a SLURM cluster: one Ray node a SLURM node, trunks wherever there is room.
 #
-#   sbatch --nodes 4 studies/cluster/slurm.sh cpu-english --folder /shared/corpus
+#   sbatch --nodes 4 studies/cluster/slurm.sh cpu-english --folder /shared/corpus --data /shared/corpus
 #
 # What follows the script's name goes to `moebook study run`. Submit it from the checkout, which must lie on a disk
 # that all nodes see, as must what --folder names. When the time is up, submit it again: it goes on from the

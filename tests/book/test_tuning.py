@@ -56,14 +56,23 @@ def test_a_wrong_rate_moves_the_stated_gain(runs_of_tuning):
     assert shown.count("<tr") == 1 + 2 * 2 * 2  # a head; budgets, batches, sparsities
     study = read_study(project_root() / "studies" / "cpu-english.yml")
 
-    def above(sparsity, factor):
-        rate = factor * study.recipe_at(study.grid[0].recipe, sparsity).learning_rate
+    recipes = {block.recipe.batch_sequences: block.recipe for block in study.grid}
+
+    def above(sparsity, factor, batch):
+        rate = factor * study.recipe_at(recipes[batch], sparsity).learning_rate
         return CURVATURE * np.log2(rate / (8e-3 * (1 - sparsity) ** 0.25)) ** 2
 
     for sparsity in (0.75, 0.9375):
         for factor in (0.5, 1.0, 2.0):
-            gain = round(above(0.0, factor) - above(sparsity, factor), 3) + 0.0
-            assert shown.count(f">{gain:.3f}<") >= 2 * 2, (sparsity, factor)
+            for batch in (4, 8):
+                gain = round(above(0.0, factor, batch) - above(sparsity, factor, batch), 3) + 0.0
+                assert shown.count(f">{gain:.3f}<") >= 2, (sparsity, factor, batch)
+    words = contents.wrong_rate_in_words("tune-made", "cpu-english")
+    moved = max(
+        abs(above(0.0, f, b) - above(s, f, b) - above(0.0, 1.0, b) + above(s, 1.0, b))
+        for f in (0.5, 2.0) for s in (0.75, 0.9375) for b in (4, 8)
+    )  # fmt: skip
+    assert f"by {moved:.3f} nats at most" in words and "of 4 cells" in words
 
 
 def test_figures_have_a_panel_for_each_budget_and_batch(runs_of_tuning):

@@ -36,7 +36,7 @@ def test_a_study_of_the_table_takes_over_what_tuning_has_run(write_study, tiny, 
     assert f"{len(before)} runs that were made for another purpose are cells of this study too" in ran.output
     after = {record.key: record for record in Store(runs).load()}
     assert len(after) == len(before) + 1
-    assert {(record.study, record.purpose) for record in after.values()} == {("whole", "")}
+    assert {(record.study, record.purpose) for record in after.values()} == {("tiny", ""), ("whole", "")}
     assert all(after[key].measures == record.measures for key, record in before.items())
     rows, _, left_out = read_runs(runs, "")
     assert len(rows) == len(after) and not left_out

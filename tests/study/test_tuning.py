@@ -1,6 +1,7 @@
 """A rule for the rate is found where one was planted, and refused where the runs show none."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,22 +29,35 @@ def planted(noise=0.0, rates=(4e-3, 8e-3, 16e-3), curvature=CURVATURE):
                 x = np.log2(rates) - np.log2(best(params, tokens, sparsity, batch))
                 losses = 2 - i / 10 + 0.01 * (batch == 1024) + curvature * x**2
                 losses += noise * rng.normal(size=len(rates))
-                found.append(Anchor(32, sparsity, params, tokens, 6 * params * tokens, batch, "{}",
-                                    tuple(rates), tuple(losses), (1, 1, 2, 1, 1)[: len(rates)]))  # fmt: skip
+                points = [(r, 0, loss) for r, loss in zip(rates, losses, strict=True)]
+                points += [(r, 1, loss + 0.05) for r, _, loss in points[1:]]  # a worse seed, not at all rates
+                flops = 6.0 * params * tokens
+                found.append(Anchor(32, sparsity, params, tokens, flops, batch, "{}", tuple(points)))
     return found
 
 
 def test_a_planted_rule_is_found_to_the_last_digit():
     found = planted()
     rule = fit_rate(found)
-    assert rule.powers == pytest.approx(POWERS, abs=1e-9)
-    assert rule.curvature_nats == pytest.approx(CURVATURE) and rule.residual_nats < 1e-9
+    assert rule.powers == pytest.approx(POWERS, abs=1e-6)
+    assert rule.curvature_nats == pytest.approx(CURVATURE) and rule.residual_nats < 1e-8
+    assert rule.curvature_growth_nats == pytest.approx(0, abs=1e-8)
     for anchor in found:
         expected = best(anchor.params, anchor.tokens, anchor.sparsity, anchor.batch_tokens)
         assert rule(anchor) == pytest.approx(expected)
         if anchor.bracketed:
             assert regret_nats(anchor, 2 * expected) == pytest.approx(CURVATURE)
-    assert rule.runs == 4 * len(found)
+    assert rule.runs == 5 * len(found)
+
+
+def test_a_seed_that_is_worse_makes_no_rate_or_batch_worse():
+    """Seed 1 was not run at the lowest rate, nor with the larger batch: means over runs would mislead."""
+    small, large = planted()[:2]
+    assert np.ptp(np.subtract(small.losses_nats, [loss for _, s, loss in small.points if s == 0])) < 1e-12
+    alone = large.with_seeds({0})
+    (found,) = by_batch([small, alone])
+    assert found["cost_nats"] == pytest.approx(by_batch([small, large])[0]["cost_nats"])
+    assert by_batch([small.with_seeds({1}), alone]) == []
 
 
 def test_errors_of_the_powers_are_those_of_repeated_fits():
@@ -52,10 +66,9 @@ def test_errors_of_the_powers_are_those_of_repeated_fits():
     for seed in range(300):
         rng = np.random.default_rng(seed)
         noisy = [
-            Anchor(**{**vars(a), "losses_nats": tuple(np.add(a.losses_nats, 0.004 * rng.normal(size=3)))})
+            replace(a, points=tuple((r, s, loss + 0.004 * rng.normal()) for r, s, loss in a.points))
             for a in planted()
         ]
-        noisy = [Anchor(**{**vars(a), "seeds": (1, 1, 1)}) for a in noisy]
         many.append(fit_rate(noisy))
     for name in POWERS:
         spread = np.std([rule.powers[name] for rule in many])
@@ -63,6 +76,18 @@ def test_errors_of_the_powers_are_those_of_repeated_fits():
         assert 0.8 < stated / spread < 1.25, name
         inside = [abs(rule.powers[name] - POWERS[name]) < 2 * rule.errors[name] for rule in many]
         assert np.mean(inside) > 0.9, name
+
+
+def test_a_curvature_that_grows_with_sparsity_is_found():
+    steeper = [
+        replace(a, points=tuple((r, s, loss + 0.005 * -np.log2(1 - a.sparsity) * np.log2(
+            r / best(a.params, a.tokens, a.sparsity, a.batch_tokens)) ** 2) for r, s, loss in a.points))
+        for a in planted()
+    ]  # fmt: skip
+    rule = fit_rate(steeper)
+    assert rule.curvature_growth_nats == pytest.approx(0.005, rel=1e-6)
+    assert rule.powers == pytest.approx(POWERS, abs=1e-6)
+    assert rule.curvature(steeper[-1]) == pytest.approx(CURVATURE + 4 * 0.005)
 
 
 def test_a_factor_that_did_not_vary_has_no_power():
@@ -74,7 +99,7 @@ def test_no_lowest_point_is_no_rule():
     with pytest.raises(InputError, match="no lowest point"):
         fit_rate(planted(curvature=-0.02))
     with pytest.raises(InputError, match="too few"):
-        fit_rate(planted()[:1])
+        fit_rate([planted()[0].with_seeds({0})])
     with pytest.raises(InputError, match="too few"):
         fit_rate([])
 
@@ -118,8 +143,8 @@ def records():
 def test_from_records_to_the_printed_rule(tmp_path):
     made = list(records())
     found = anchors(made)
-    assert [(a.sparsity, a.rates, a.seeds) for a in found] == [
-        (s, (0.004, 0.008, 0.016), (2, 2, 2)) for s in (0.0, 0.75)
+    assert [(a.sparsity, a.rates, len(a.points)) for a in found] == [
+        (s, (0.004, 0.008, 0.016), 6) for s in (0.0, 0.75)
     ]
     assert found[0].best_rate == 0.008 and found[0].parabola()[0] == pytest.approx(np.log2(0.008))
     store = Store(tmp_path / "runs")

@@ -52,7 +52,8 @@ def tune(
     )
     typer.echo(f"rate = {rule.rate:.3g} {of}")
     typer.echo(
-        f"twice or half of it costs {rule.curvature_nats:.4f} nats; the fit of {rule.runs} runs at "
+        f"twice or half of it costs {rule.curvature_nats:.4f} nats where dense, "
+        f"{rule.curvature_growth_nats:+.4f} with each halving of 1 - S; the fit of {rule.runs} runs at "
         f"{rule.anchors} anchors leaves {rule.residual_nats:.4f} nats"
     )
     for b in batches:

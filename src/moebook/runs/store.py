@@ -65,17 +65,18 @@ class Store:
             write_atomic(path, record.to_json())
         return record
 
-    def take_over(self, key: str, study: str) -> Record:
-        """A done run that was made for a purpose of its own becomes one of the table, of this study.
+    def take_over(self, key: str) -> Record:
+        """A done run that was made for a purpose of its own becomes one of the table.
 
-        Its numbers, and with them its key, stay. Raises InputError where there is no such run.
+        Its numbers, its key and the study that asked for it first stay. Raises InputError where there is no
+        such run.
         """
         found = self.get(key)
         if found is None or not found.done:
             raise InputError(f"{self.records}: key: {key!r}: no run that is done")
         path = self.path(found)
         with _locked(path.parent):
-            record = replace(self.read(path), study=study, purpose="")
+            record = replace(self.read(path), purpose="")
             write_atomic(path, record.to_json())
         return record
 

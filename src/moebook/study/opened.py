@@ -99,7 +99,7 @@ class Opened:
         keys = {cell.key for trunk in self.trunks for cell in trunk.cells} & self.aside
         wanted = [] if self.study.purpose else sorted(keys)
         for key in wanted:
-            Store(self.runs).take_over(key, self.study.name)
+            Store(self.runs).take_over(key)
         return len(wanted)
 
     def never_scored(self) -> int:

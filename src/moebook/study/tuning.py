@@ -6,17 +6,19 @@ loss is a parabola in log2 eta, and the best rate moves as a power law:
     loss = m_anchor + k (log2 eta - log2 eta*)^2
     eta* = eta_0 (N / N_0)^n (D / D_0)^d (1 - S)^s (B / B_0)^b
 
-The square is written out, so that k and k times each power are linear coefficients beside the anchors' own
-levels, and all is one least-squares fit. A power is asked for only where the anchors can tell it from others.
-The rate is that of a recipe, before its factor of the width.
+Each anchor has a level m for each seed: runs that share initial weights and the order of the data are
+compared with each other, and a rate that was tried with one seed alone is not taken for better because that
+seed was. The curvature may grow with sparsity, k = k_0 + k_1 log2 1/(1 - S). A power is asked for only where
+the anchors can tell it from others. The rate is that of a recipe, before its factor of the width.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,8 @@ FACTORS = ("unsparsity", "params", "tokens", "batch_tokens")
 class Anchor:
     """What one model, number of tokens, batch and recipe gave at several rates.
 
-    rates ascending, losses_nats (means over seeds) and seeds (how many) beside them; recipe: what else was
-    set, rate and batch apart, as canonical text.
+    points: (rate, seed, loss_nats) of each run; recipe: what else was set, rate and batch apart, as canonical
+    text.
     """
 
     width: int
@@ -43,9 +45,28 @@ class Anchor:
     compute_flops: float
     batch_tokens: int
     recipe: str
-    rates: tuple[float, ...]
-    losses_nats: tuple[float, ...]
-    seeds: tuple[int, ...]
+    points: tuple[tuple[float, int, float], ...]
+
+    @functools.cached_property
+    def rates(self) -> tuple[float, ...]:
+        """The rates that were tried, ascending."""
+        return tuple(sorted({rate for rate, _, _ in self.points}))
+
+    @functools.cached_property
+    def losses_nats(self) -> tuple[float, ...]:
+        """The loss at each of `rates`: the mean over seeds, as if each had been tried with every seed."""
+        seeds = sorted({seed for _, seed, _ in self.points})
+        design = [
+            [*(rate == r for r in self.rates), *(seed == s for s in seeds[1:])]
+            for rate, seed, _ in self.points
+        ]
+        losses = [loss for _, _, loss in self.points]
+        found, *_ = np.linalg.lstsq(np.array(design, float), np.array(losses), rcond=None)
+        return tuple(map(float, found[: len(self.rates)] + found[len(self.rates) :].sum() / len(seeds)))
+
+    def with_seeds(self, seeds: set[int]) -> Anchor:
+        """The same of these seeds alone."""
+        return replace(self, points=tuple(point for point in self.points if point[1] in seeds))
 
     @property
     def unsparsity(self) -> float:
@@ -80,8 +101,9 @@ class Anchor:
 class RateRule:
     """The fitted rule: rate at the geometric means `at` of the factors, powers and their standard errors.
 
-    curvature_nats: k, the loss by which a rate twice as large or half as large is worse; residual_nats: root
-    mean square of what the fit leaves, seeds apart; runs, anchors: how many it rests on.
+    curvature_nats: k_0, the loss by which twice or half the best rate is worse in a dense model;
+    curvature_growth_nats: k_1; residual_nats: root mean square of what the fit leaves beside the levels;
+    runs, anchors: how many it rests on.
     """
 
     rate: float
@@ -89,23 +111,25 @@ class RateRule:
     powers: dict[str, float]
     errors: dict[str, float]
     curvature_nats: float
+    curvature_growth_nats: float
     residual_nats: float
     runs: int
     anchors: int
 
     def __call__(self, anchor: Anchor) -> float:
         """The best rate of an anchor by the rule."""
-        factors = (
-            (getattr(anchor, name) / self.at[name]) ** power for name, power in self.powers.items()
-        )
+        factors = ((getattr(anchor, name) / self.at[name]) ** power for name, power in self.powers.items())
         return self.rate * float(np.prod(list(factors)))
+
+    def curvature(self, anchor: Anchor) -> float:
+        """Nats by which twice or half its best rate is worse for an anchor."""
+        return self.curvature_nats - self.curvature_growth_nats * float(np.log2(anchor.unsparsity))
 
     def loss_nats(self, anchor: Anchor, rate: float) -> float:
         """An anchor's loss at a rate, by the rule's parabola at the level of its runs."""
-        best = self(anchor)
-        above = self.curvature_nats * np.log2(np.array(anchor.rates) / best) ** 2
-        level = np.average(np.array(anchor.losses_nats) - above, weights=anchor.seeds)
-        return float(level + self.curvature_nats * np.log2(rate / best) ** 2)
+        best, k = self(anchor), self.curvature(anchor)
+        level = np.mean(np.array(anchor.losses_nats) - k * np.log2(np.array(anchor.rates) / best) ** 2)
+        return float(level + k * np.log2(rate / best) ** 2)
 
 
 def anchors_of_study(name: str, runs: Path | str = "runs") -> list[Anchor]:
@@ -139,9 +163,7 @@ def _anchor(runs: dict[float, list[Record]]) -> Anchor:
         tokens=one.tokens, compute_flops=one.measures["compute_flops"],
         batch_tokens=one.recipe["batch_sequences"] * one.model["context"],
         recipe=json.dumps(rest, sort_keys=True),
-        rates=tuple(rates),
-        losses_nats=tuple(float(np.mean([r.measures["loss_nats"] for r in runs[rate]])) for rate in rates),
-        seeds=tuple(len(runs[rate]) for rate in rates),
+        points=tuple(sorted((rate, r.seed, r.measures["loss_nats"]) for rate in rates for r in runs[rate])),
     )  # fmt: skip
 
 
@@ -150,35 +172,43 @@ def fit_rate(given: Sequence[Anchor]) -> RateRule:
 
     Raises InputError where they do not show a best rate: too few, or no curvature upwards.
     """
+    from scipy import optimize
+
     used = [anchor for anchor in given if len(anchor.rates) > 1]
     at = {n: float(np.exp(np.mean([np.log(getattr(a, n)) for a in used]))) for n in FACTORS if used}
     names = _told_apart(used, at)
-    rows, losses, weights = [], [], []
-    for i, anchor in enumerate(used):
-        logs = [np.log2(getattr(anchor, name) / at[name]) for name in names]
-        for rate, loss, seeds in zip(anchor.rates, anchor.losses_nats, anchor.seeds, strict=True):
-            x = np.log2(rate)
-            rows.append([x * x, x, *(x * each for each in logs), *np.eye(len(used))[i]])
-            losses.append(loss)
-            weights.append(np.sqrt(seeds))
-    free = len(losses) - len(used) - 2 - len(names)
-    if free < 1:
-        raise InputError(f"tuning: {len(losses)} rates of {len(used)} anchors: too few for a rule of rates")
-    design, weight = np.array(rows), np.array(weights)
-    solution, *_ = np.linalg.lstsq(design * weight[:, None], np.array(losses) * weight, rcond=None)
-    k = solution[0]
-    if k <= 0:
+    runs = [(i, *point) for i, anchor in enumerate(used) for point in anchor.points]
+    levels = {level: j for j, level in enumerate(sorted({(i, seed) for i, _, seed, _ in runs}))}
+    grows = "unsparsity" in names
+    if len(runs) - len(levels) - 2 - grows - len(names) < 1:
+        raise InputError(f"tuning: {len(runs)} runs at {len(used)} anchors: too few for a rule of rates")
+    x = np.log2([rate for _, rate, _, _ in runs])
+    loss = np.array([loss for *_, loss in runs])
+    level = np.array([levels[i, seed] for i, _, seed, _ in runs])
+    logs = np.array([[np.log2(getattr(used[i], n) / at[n]) for n in names] for i, *_ in runs])
+    sparser = np.array([-np.log2(used[i].unsparsity) if grows else 0.0 for i, *_ in runs])
+
+    def left(theta: np.ndarray) -> np.ndarray:
+        k = theta[1] + (theta[2] * sparser if grows else 0.0)
+        rest = loss - k * (x - theta[0] - logs @ theta[2 + grows :]) ** 2
+        return rest - (np.bincount(level, rest) / np.bincount(level))[level]
+
+    start = np.zeros(2 + grows + len(names))
+    start[:2] = x.mean(), 0.02
+    found = optimize.least_squares(left, start, x_scale="jac", xtol=1e-14, ftol=1e-14, gtol=1e-14)
+    growth = float(found.x[2]) if grows else 0.0
+    inside = x.min() - 1 < found.x[0] < x.max() + 1  # a parabola so flat that it ends elsewhere is none
+    if not inside or (found.x[1] + growth * sparser).min() <= 0:
         raise InputError("tuning: the loss has no lowest point between the rates that were tried")
-    left = (np.array(losses) - design @ solution) * weight
-    variance = float(left @ left) / free
-    covariance = variance * np.linalg.pinv((design * weight[:, None]).T @ (design * weight[:, None]))
-    powers = {name: float(-solution[2 + i] / (2 * k)) for i, name in enumerate(names)}
-    errors = {name: _error(solution, covariance, 2 + i) for i, name in enumerate(names)}
+    variance = 2 * found.cost / (len(runs) - len(levels) - len(start))
+    errors = np.sqrt(np.diag(variance * np.linalg.pinv(found.jac.T @ found.jac)))
     return RateRule(
-        rate=float(2 ** (-solution[1] / (2 * k))), at={n: at[n] for n in names}, powers=powers,
-        errors=errors | {"rate": float(np.log(2)) * _error(solution, covariance, 1)},
-        curvature_nats=float(k), residual_nats=float(np.sqrt(variance)), runs=sum(sum(a.seeds) for a in used),
-        anchors=len(used),
+        rate=float(2 ** found.x[0]), at={n: at[n] for n in names},
+        powers=dict(zip(names, map(float, found.x[2 + grows :]), strict=True)),
+        errors=dict(zip(names, map(float, errors[2 + grows :]), strict=True))
+        | {"rate": float(np.log(2) * errors[0])},
+        curvature_nats=float(found.x[1]), curvature_growth_nats=growth,
+        residual_nats=float(np.sqrt(variance)), runs=len(runs), anchors=len(used),
     )  # fmt: skip
 
 
@@ -194,13 +224,6 @@ def _told_apart(used: Sequence[Anchor], at: dict[str, float]) -> list[str]:
     return names
 
 
-def _error(solution: np.ndarray, covariance: np.ndarray, i: int) -> float:
-    """Standard error of -solution[i] / (2 solution[0])."""
-    slope = np.array([solution[i] / (2 * solution[0] ** 2), -1 / (2 * solution[0])])
-    part = covariance[np.ix_([0, i], [0, i])]
-    return float(np.sqrt(slope @ part @ slope))
-
-
 def regret_nats(anchor: Anchor, rate: float) -> float | None:
     """By how much an anchor's loss at a rate is above its lowest, by its own parabola; None without one."""
     found = anchor.parabola()
@@ -210,8 +233,8 @@ def regret_nats(anchor: Anchor, rate: float) -> float | None:
 def by_batch(given: Sequence[Anchor]) -> list[dict[str, Any]]:
     """Where a model was trained with several batches: what the larger costs, each at its best rate tried.
 
-    Keys: compute_flops, width, sparsity, smaller and larger (tokens), cost_nats, bracketed (whether the best
-    rate of both is).
+    Seeds that both were trained with are compared. Keys: compute_flops, width, sparsity, smaller and larger
+    (tokens), cost_nats, bracketed (whether the best rate of both is).
     """
     groups: dict[Any, list[Anchor]] = defaultdict(list)
     for a in given:
@@ -219,7 +242,11 @@ def by_batch(given: Sequence[Anchor]) -> list[dict[str, Any]]:
     found = []
     for (budget, width, sparsity, *_), members in groups.items():
         members = sorted(members, key=lambda a: a.batch_tokens)
-        for small, large in zip(members, members[1:], strict=False):
+        for pair in zip(members, members[1:], strict=False):
+            common = set.intersection(*({seed for _, seed, _ in member.points} for member in pair))
+            if not common:
+                continue
+            small, large = (member.with_seeds(common) for member in pair)
             found.append(
                 {"compute_flops": budget, "width": width, "sparsity": sparsity,
                  "smaller": small.batch_tokens, "larger": large.batch_tokens,

@@ -120,6 +120,7 @@ from moebook.book.contents.tuning import (
     rule_in_words,
     tuning_figures,
     tuning_studies,
+    wrong_rate_in_words,
     wrong_rate_table,
 )
 from moebook.book.contents.use import recovered
@@ -145,5 +146,6 @@ __all__ = [
     "sensitivity_figure", "sensitivity_verdict", "slowdown_figures", "slowdown_in_words", "split_in_words",
     "spread_figure", "spread_of_laws_figure", "spread_of_laws_in_words", "step_figures", "step_table",
     "steps_in_words", "study_in_numbers", "terms_table", "text_title", "texts", "tuning_figures",
-    "tuning_studies", "update_in_words", "verdicts", "whole_table", "widths_in_words", "wrong_rate_table",
+    "tuning_studies", "update_in_words", "verdicts", "whole_table", "widths_in_words", "wrong_rate_in_words",
+    "wrong_rate_table",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 from moebook.book.contents.runs import run_table
 from moebook.book.paths import project_root, runs_folder
@@ -77,16 +78,23 @@ def rule_in_words(study: str) -> str:
         f"{SYMBOLS[name]} = {mean:.2g}" if name == "unsparsity" else f"{SYMBOLS[name]} = {count_text(mean)}"
         for name, mean in rule.at.items()
     )
-    bracketed = len(regrets)
     error = 1000 * rule.rate * rule.errors["rate"]
+    tried = [anchor for anchor in kept if len(anchor.rates) > 1]
+    sparsest = max(tried, key=lambda anchor: anchor.sparsity)
     return (
-        f"Fitted to {rule.runs} runs at {rule.anchors} anchors, the best rate is "
-        f"{rounded(1000 * rule.rate, error)} ± {rounded(error, error)} thousandths at {means}, and goes as "
-        f"{powers} (standard errors). A rate twice or half of the best costs "
-        f"{rule.curvature_nats:.3f} nats; the fit leaves {rule.residual_nats:.3f} nats, about the noise of a "
-        f"run. At the {bracketed} anchors whose best rate is bracketed, the rule's rate lies "
-        + (f"{sum(regrets) / bracketed:.4f} nats above the lowest on average, " if bracketed else "")
-        + (f"{max(regrets):.4f} at most." if bracketed else "nowhere that can be told.")
+        f"The fit rests on {rule.runs} runs at {rule.anchors} anchors; at {len(regrets)} of these the best "
+        f"rate has worse ones on both sides. The best rate is {rounded(1000 * rule.rate, error)} ± "
+        f"{rounded(error, error)} thousandths at {means} (for width 64; a model of width d is trained at "
+        f"√(64 / d) times it), and goes as {powers}, with standard errors. Twice or half of the best rate "
+        f"costs {rule.curvature_nats:.3f} nats in a dense model and {rule.curvature(sparsest):.3f} at S = "
+        f"{sparsity_text(sparsest.sparsity)}. The fit leaves {rule.residual_nats:.3f} nats of runs that "
+        "share their seed"
+        + (
+            f"; at those {len(regrets)} anchors, the rule's rate lies {sum(regrets) / len(regrets):.3f} nats "
+            f"above the lowest on average and {max(regrets):.3f} at most."
+            if regrets
+            else "."
+        )
     )
 
 
@@ -113,18 +121,26 @@ def batch_table(study: str) -> page.Html:
     )
 
 
+def wrong_rates(study: str, by: str) -> list[dict[str, Any]]:
+    """`gains` at half, once and twice the rates of study `by`, where it trains such a batch."""
+    named = read_study(project_root() / "studies" / f"{by}.yml")
+    recipes = {
+        block.recipe.batch_sequences * block.family.context: block.recipe for block in reversed(named.grid)
+    }
+    kept = [anchor for anchor in _kept(found_anchors(study)) if anchor.batch_tokens in recipes]
+
+    def used(anchor: Anchor) -> float:
+        return named.recipe_at(recipes[anchor.batch_tokens], anchor.sparsity).learning_rate
+
+    return gains(kept, rate_rule(study), used, FACTORS)
+
+
 def wrong_rate_table(study: str, by: str) -> page.Html:
     """What sparsity gains over dense at half, once and twice the rate of study `by`, by budget and width."""
     import pandas as pd
 
-    named = read_study(project_root() / "studies" / f"{by}.yml")
-    base = named.grid[0].recipe
-
-    def used(anchor: Anchor) -> float:
-        return named.recipe_at(base, anchor.sparsity).learning_rate
-
     rows = []
-    for each in gains(_kept(found_anchors(study)), rate_rule(study), used, FACTORS):
+    for each in wrong_rates(study, by):
         rows += [
             {"C (FLOPs)": flops_text(each["compute_flops"]), "width": each["width"],
              "bytes a step": each["batch_tokens"], "S": sparsity_text(s),
@@ -142,3 +158,24 @@ def wrong_rate_table(study: str, by: str) -> page.Html:
         {f"× {factor:g}": "{:.3f}" for factor in FACTORS},
     )
 
+
+def wrong_rate_in_words(study: str, by: str) -> str:
+    """Whether half or twice the rates would have named another of the sparsities the best; Markdown."""
+    found: dict[tuple[float, int, int], dict[float, dict[float, float]]] = {}
+    for each in wrong_rates(study, by):
+        cell = each["compute_flops"], each["width"], each["batch_tokens"]
+        found.setdefault(cell, {})[each["factor"]] = each["gain_nats"]
+    if not found:
+        return "No two sparsities were tuned at one budget and width."
+    moved = [max(abs(of[f][s] - of[1.0][s]) for f in FACTORS for s in of[1.0]) for of in found.values()]
+    best = [{f: max(of[f], key=lambda s: of[f][s]) for f in FACTORS} for of in found.values()]  # noqa: B023
+    other = sum(len(set(each.values())) > 1 for each in best)
+    return (
+        f"A rate of half or twice the study's moves what sparsity gains by {max(moved):.3f} nats at most, "
+        "and "
+        + (
+            f"names another of the tuned sparsities the best in {other} of {len(found)} cells."
+            if other
+            else f"names the same of the tuned sparsities the best in all {len(found)} cells."
+        )
+    )
