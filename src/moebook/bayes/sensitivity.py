@@ -79,7 +79,7 @@ def standard_coordinates(posterior: Posterior, group: str = "posterior") -> dict
     priors = Priors(**posterior.summary["ingredients"]["priors"])
     draws = {name: posterior.draws(name, group) for name in posterior.law.totals}
     known = _known(posterior, priors)
-    if "gamma" in known:
+    if "gamma" in known and not posterior.law.priors:
         draws["gamma"] = draws["gamma"] / draws["alpha"]  # the prior is that of the ratio
     draws |= {name: posterior.draws(name, group) for name in known if name not in draws}
     return {
