@@ -78,6 +78,17 @@ def test_the_lowest_cell_of_each_line_is_drawn_large():
     assert large == [(9e3, 2.3), (13e3, 2.4)]
 
 
+def test_a_width_looks_the_same_at_every_budget():
+    more = pd.concat([CELLS, CELLS[CELLS["width"] > 12].assign(compute_flops=1e11)])
+    looks = []
+    for budget in (3e10, 1e11):
+        [axes] = runs.loss_by_sparsity(more, budget).axes
+        lines = {text.get_label(): text.lines[0] for text in axes.containers}
+        looks.append({name: (line.get_color(), line.get_marker()) for name, line in lines.items()})
+    assert set(looks[0]) == {"width 12", "width 16", "width 24"} and set(looks[1]) == {"width 16", "width 24"}
+    assert looks[1].items() <= looks[0].items() and len(set(looks[0].values())) == 3
+
+
 def test_a_drawing_does_not_depend_on_the_callers_settings():
     import matplotlib
 

@@ -86,12 +86,13 @@ def seed_noise(replicates: pandas.DataFrame) -> Figure:
 def loss_by_sparsity(cells: pandas.DataFrame, compute_flops: float, title: str = "") -> Figure:
     """Loss against sparsity at one budget, a line for each width: at fixed C and fixed active size.
 
-    cells: as for `isoflop_profile`. Bars are the spread between seeds where there are several.
+    cells: as for `isoflop_profile`; a width looks the same at every budget that is among them. Bars are the spread between seeds where there are several.
     """
     rows = cells[np.isclose(cells["compute_flops"], compute_flops, rtol=0.05)]
     figure, axes = new_figure(3.5, 3.3)
-    for index, (width, line) in enumerate(rows.groupby("width")):
-        line = line.sort_values("sparsity")
+    widths = sorted(set(cells["width"]))
+    for width, line in rows.groupby("width"):
+        line, index = line.sort_values("sparsity"), widths.index(width)
         axes.errorbar(
             -np.log2(1 - line["sparsity"].to_numpy()), line["loss_nats"], yerr=line["loss_sd_nats"].fillna(0),
             color=PALETTE[index % len(PALETTE)], marker=MARKERS[index % len(MARKERS)], markersize=4.5,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from moebook.book.contents.curves import posterior
 from moebook.book.contents.runs import text_title, texts
 from moebook.figures import fit as figures
 from moebook.figures import page
+
+if TYPE_CHECKING:
+    from moebook.bayes import Posterior
 
 #: Names of the fit in the words and symbols of the chapter.
 MEANING = {
@@ -37,12 +42,15 @@ def fit_in_numbers() -> dict[str, str]:
     ]
     return {
         "chains": " or ".join(sorted({str(fit.chains) for fit in fits.values()})),
-        "draws": " or ".join(
-            sorted({f"{fit.summary['ingredients']['sampler']['draws']:,}" for fit in fits.values()})
-        ),
+        "draws": " or ".join(sorted({f"{fit.summary['draws']['each']:,}" for fit in fits.values()})),
+        "again": " or ".join(sorted({str(_sampler(fit)["again"]) for fit in fits.values()})),
         "noise_percent": " and ".join(noise),
         "identified_from": f"{100 * IDENTIFIED_FROM:.0f} %",
     }
+
+
+def _sampler(fit: Posterior) -> dict[str, Any]:
+    return fit.summary["ingredients"]["sampler"]
 
 
 def predictive_verdict(text: str) -> str:
