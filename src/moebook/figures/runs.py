@@ -86,7 +86,8 @@ def seed_noise(replicates: pandas.DataFrame) -> Figure:
 def loss_by_sparsity(cells: pandas.DataFrame, compute_flops: float, title: str = "") -> Figure:
     """Loss against sparsity at one budget, a line for each width: at fixed C and fixed active size.
 
-    cells: as for `isoflop_profile`; a width looks the same at every budget that is among them. Bars are the spread between seeds where there are several.
+    cells: as for `isoflop_profile`; a width looks the same at every budget that is among them. Bars are the
+    spread between seeds where there are several.
     """
     rows = cells[np.isclose(cells["compute_flops"], compute_flops, rtol=0.05)]
     figure, axes = new_figure(3.5, 3.3)
