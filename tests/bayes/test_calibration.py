@@ -3,7 +3,7 @@
 import json
 import multiprocessing
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +127,25 @@ def test_a_right_fit_passes_and_planted_bugs_are_found(tmp_path):
     for name, guilty in (("noise", "noise_scale"), ("misfit", "log likelihood")):
         found = calibrate(setup_of(plant=name), 12, tmp_path / f"{name}.json")
         assert guilty in found.rejected and found.plant == name
+
+
+@dataclass(frozen=True)
+class FromPriors:
+    """How far exponents lie from the middle of their prior. Ranks of an exponent itself stay nearly uniform
+    under a flat prior, which is calibrated on its own; this distance does not."""
+
+    def __call__(self, posterior):
+        middle = Priors().exponent_median
+        return {f"{n} from its prior": np.abs(np.log(posterior.draws(n) / middle)) for n in ("alpha", "beta")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plant", ["", "prior"])
+def test_a_prior_left_out_is_found_by_the_distance_from_it(plant, tmp_path):
+    setup = replace(setup_of(plant=plant, exponent_spread=0.05), quantities=(Coefficients(), FromPriors()))
+    found = calibrate(setup, 16, tmp_path / "ranks.json")
+    guilty = {"alpha from its prior", "beta from its prior"} if plant else set()
+    assert set(found.rejected) == guilty
 
 
 @pytest.mark.slow
