@@ -73,13 +73,15 @@ def main(
         found["pymc"] = measured(cache, by="pymc", table=table, draws=draws, tune=tune)[0]
         rates = {name: found[name]["effective"] / found[name]["cpu_seconds"] for name in ("again", "pymc")}
         found["ratio"] = rates["again"] / rates["pymc"]
-        if many:
-            found["many"] = measured(cache, by="moebook", table=simulated(MANY), times=1)[0]
+        found["environment"] = environment(torch.device("cpu"))
+        file = out / f"{machine_name(found['environment']['hardware'])}.json"
+        for step in ("few", "many") if many else ("few",):
+            if step == "many":
+                found["many"] = measured(cache, by="moebook", table=simulated(MANY), times=1)[0]
+            write_atomic(file, json.dumps(found, indent=1, allow_nan=False) + "\n")
     for name, value in found.items():
-        typer.echo(f"{name}: {value}")
-    found["environment"] = environment(torch.device("cpu"))
-    file = out / f"{machine_name(found['environment']['hardware'])}.json"
-    write_atomic(file, json.dumps(found, indent=1, allow_nan=False) + "\n")
+        if name != "environment":
+            typer.echo(f"{name}: {value}")
     typer.echo(f"written to {file}")
 
 

@@ -3,10 +3,13 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from moebook.cli import VERBS
+
+ROOT = Path(__file__).parents[2]
 
 
 def moebook(*words, **more):
@@ -115,6 +118,26 @@ def test_a_finished_run_or_a_strangers_file_is_not_overwritten(folder, tmp_path)
 def test_a_place_that_cannot_be_written_is_refused_before_the_work(words):
     done = moebook(*words)
     assert done.returncode == 2 and "/dev/null/x: cannot be written: /dev/null is not a folder" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_output_that_finds_no_room_or_no_reader_ends_in_a_line(tmp_path):
+    command = f"{sys.executable} -m moebook study plan quick --json"
+    full = subprocess.run(["sh", "-c", f"{command} > /dev/full"], capture_output=True, text=True)
+    *_, last = full.stderr.splitlines()  # a cold cache shows its bars before
+    assert full.returncode == 2 and last == "error: output: No space left on device"
+    left = subprocess.run(["sh", "-c", f"{command} | head -c 1"], capture_output=True, text=True)
+    assert left.stdout == "{" and "Traceback" not in left.stderr and "BrokenPipe" not in left.stderr
+
+
+@pytest.mark.parametrize("words, says", [
+    (["study", "plan", 300 * "a"], "aaa.yml: no such study"),
+    (["study", "plan", "quick", "--runs", "README.md"], "error: --runs: README.md: is no folder"),
+    (["study", "plan", "quick", "--out", "README.md"], "error: --out: README.md: must end in .csv"),
+])  # fmt: skip
+def test_a_study_is_not_sought_or_written_where_it_cannot_be(words, says):
+    done = moebook(*words, cwd=ROOT)
+    assert done.returncode == 2 and says in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("words, says", [

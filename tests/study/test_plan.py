@@ -65,6 +65,17 @@ def test_a_study_file_becomes_typed_values(write_study):
         ("seeds: [0]", "seeds: [-1]", "seeds: -1"),
         ("seeds: [0]", "seeds: [0]\nseeds: [1]", "seeds is given twice"),
         ("grid:", "grid: {", "not YAML"),
+        ("title:", "title: 2026-13-45 #", "not YAML: month must be in"),
+        ("title:", "? [a, b]\n: c\ntitle:", "['a', 'b'] is no field's name"),
+        ("title:", "x: " + 3000 * "[" + "\ntitle:", "not YAML"),
+        ("title:", "purpose: done\ntitle:", "purpose: 'done': must be a word, and none of the statuses"),
+        ("title:", "purpose: to tune\ntitle:", "purpose: 'to tune': must be a word"),
+        ("title:", "rate_sparsity_power: -1000\ntitle:", "grid[0]: width 8, sparsity 0.75: rate_sparsity_"),
+        ("title:", "rate_sparsity_power: 1000\ntitle:", "power: 1000: makes a learning rate of 0"),
+        ("[1e8, 3e8]", "[1e8, 1e308]", "budgets: '1e308': must be a number of FLOPs from 1 to 1e30"),
+        ("widths: [8]", "widths: [1e300]", "widths: '1e300': must be a whole number from 1 to 1048576"),
+        ("seeds: [0]", f"seeds: [{2**53 + 1}]", f"seeds: {2**53 + 1}: must be a whole number"),
+        ("layers: 1", "layers: 1" + 400 * "0", "family: layers: a number of 401 digits"),
     ],
 )
 def test_a_bad_field_is_named_with_its_file_and_value(write_study, old, new, words):

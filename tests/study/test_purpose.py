@@ -62,6 +62,53 @@ def test_a_record_without_a_purpose_is_stored_as_it_was():
         Record(config, 1, "failed", {}, reason="r", purpose=3)
 
 
+@pytest.mark.slow
+def test_what_is_held_out_is_never_fitted_too(write_study, tiny, text_folder, tmp_path):
+    runs = tmp_path / "runs"
+    one = tiny.replace("budgets: [1e8, 3e8], widths: [8]", "budgets: 1e8, widths: 8, sparsities: 0")
+    one = one.split("  - {budgets: 3e8")[0]
+    held_out, table = one + "purpose: held-out\n", one.replace("name: tiny\n", "name: table\n")
+    assert drive(write_study(held_out), text_folder, runs).exit_code == 0
+    stored = [record.to_json() for record in Store(runs).load()]
+    refused = drive(write_study(table), text_folder, runs)
+    assert isinstance(refused.exception, InputError)
+    assert "was made for held-out: no run is both held out and fitted" in str(refused.exception)
+    assert [record.to_json() for record in Store(runs).load()] == stored
+    other = tmp_path / "other"
+    assert drive(write_study(table), text_folder, other).exit_code == 0
+    refused = drive(write_study(held_out), text_folder, other)
+    assert "was made for the table: no run is both" in str(refused.exception)
+
+
+def test_cells_are_written_over_cells_only(write_study, text_folder, tmp_path):
+    words = ["study", "plan", str(write_study()), "--folder", str(text_folder), "--runs", str(tmp_path / "r")]
+    out = tmp_path / "cells.csv"
+    for _ in range(2):
+        assert CliRunner().invoke(app, [*words, "--out", str(out)]).exit_code == 0
+    assert out.read_text().startswith("key,budget_flops,") and len(out.read_text().splitlines()) == 7
+    out.write_text("my,losses\n1,2\n")
+    refused = CliRunner().invoke(app, [*words, "--out", str(out)])
+    assert "is there already and is no table of cells" in str(refused.exception)
+    assert out.read_text() == "my,losses\n1,2\n"
+
+
+def test_an_exported_table_of_two_texts_is_fitted_to_one(tmp_path):
+    import pandas as pd
+
+    table = pd.DataFrame(
+        {"key": list("abc"), "study": "s", "purpose": "", "text": ["t", "u", "u"], "numerics": 2,
+         "status": "done", "loss_nats": [3.0, 2.0, 1.0]}
+    )  # fmt: skip
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    with pytest.raises(InputError, match="text: t, u: losses compare within one text; choose by --text"):
+        read_runs(tmp_path / "runs.csv", "")
+    rows, label, _ = read_runs(tmp_path / "runs.csv", "u")
+    assert list(rows["key"]) == ["b", "c"] and label.endswith("runs.csv (u)")
+    table[["key", "loss_nats"]].to_csv(tmp_path / "theirs.csv", index=False)
+    with pytest.raises(InputError, match="--text: u: .*theirs.csv is no table of records"):
+        read_runs(tmp_path / "theirs.csv", "u")
+
+
 def test_a_purpose_must_be_text(write_study, tiny):
     with pytest.raises(InputError, match="purpose: 3: must be text"):
         read_study(write_study(tiny + "purpose: 3\n"))
@@ -73,7 +120,7 @@ def test_an_exported_table_leaves_them_out_too_and_others_columns_of_that_name_m
     from moebook.bayes.reading import finished
 
     own = pd.DataFrame(
-        {"key": list("abcd"), "study": "s", "purpose": ["", None, "tuning", "held-out"], "numerics": 2,
+        {"key": list("abcd"), "study": "s", "text": "t", "purpose": ["", None, "tuning", "held-out"], "numerics": 2,
          "status": ["done", "failed", "done", "done"]}
     )  # fmt: skip
     rows, left_out = finished(own)

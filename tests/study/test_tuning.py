@@ -140,6 +140,14 @@ def records():
                 yield Record(config, 2, "done", measures, study="tune-it", purpose="tuning")
 
 
+def test_a_record_without_a_rate_is_named():
+    one = next(records())
+    config = {**one.config, "recipe": {"batch_sequences": 4}}
+    strange = Record(config, 2, "done", one.measures)
+    with pytest.raises(InputError, match=f"^{strange.key}: config.recipe.learning_rate: missing"):
+        anchors([strange])
+
+
 def test_from_records_to_the_printed_rule(tmp_path):
     made = list(records())
     found = anchors(made)

@@ -23,6 +23,7 @@ from moebook import laws
 from moebook.bayes.assembly import assemble
 from moebook.bayes.compiled import compiled_model
 from moebook.bayes.effects import Wanted
+from moebook.bayes.interrupt import ended_by_ctrl_c
 from moebook.bayes.model import DIMS, Form, prior_variables
 from moebook.bayes.posterior import Posterior
 from moebook.bayes.prepared import Prepared
@@ -116,7 +117,8 @@ def _sample(
     steps of a draw.
     """
     bar = progress and sys.stderr.isatty()
-    with threadpool_limits(1), _say(progress and not bar, f"sampling {chains} chains of {tune} + {draws}"):
+    said = f"sampling {chains} chains of {tune} + {draws}"
+    with ended_by_ctrl_c(), threadpool_limits(1), _say(progress and not bar, said):
         return nutpie.sample(
             compiled,
             draws=draws,

@@ -198,9 +198,10 @@ class Posterior:
     def save(self, folder: Path | str) -> None:
         """Write posterior.nc and summary.json into `folder`."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         unfinished = folder / f".{DRAWS_FILE}.tmp"
+        json.dumps(self.summary, allow_nan=False)  # what cannot be told is not begun
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             for i, group in enumerate(self.data.groups()):
                 dataset = self.data[group].copy()
                 dataset.attrs = {}

@@ -82,8 +82,13 @@ def finished(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     return done, aside | unfinished
 
 
+def is_export(table: pd.DataFrame) -> bool:
+    """Whether a table has the columns that `moebook runs table` writes."""
+    return {"key", "study", "purpose", "text", "numerics"} <= set(table.columns)
+
+
 def _of_the_table(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
-    if not {"key", "study", "purpose", "numerics"} <= set(table.columns):
+    if not is_export(table):
         return table, {}
     purpose = table["purpose"].fillna("").astype(str)
     left_out = purpose[purpose != ""].value_counts()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from moebook.bayes.reading import finished, read_table
+from moebook.bayes.reading import finished, is_export, read_table
 from moebook.errors import InputError
 from moebook.runs.table import load_table
 
@@ -18,14 +18,30 @@ def read_runs(table: Path, text: str) -> tuple[pd.DataFrame, str, dict[str, int]
     table: a file that `read_table` reads, or a folder of records, of which those on `text` are taken.
     Raises InputError naming the file or folder and what is wrong with it.
     """
+    # Row numbers mean nothing to a reader of records: their keys do.
+    label = f"{table}" + (f" ({text})" if text else "")
     if not table.is_dir():
-        if text:
-            raise InputError(f"fit: --text: {text}: only a folder of records has texts; {table} is a file")
-        rows, excluded = finished(read_table(table))
+        read = read_table(table)
+        if is_export(read):
+            read = _of_one_text(read, text, table)
+        elif text:
+            raise InputError(f"fit: --text: {text}: {table} is no table of records, which has texts")
+        rows, excluded = finished(read)
         if rows.empty:
-            raise InputError(f"{table}: status: no run is finished")
-        return rows, str(table), excluded
-    every = load_table(table)
+            raise InputError(f"{table}: status: no run is finished, or made for the table")
+        return rows, label, excluded
+    rows = _of_one_text(load_table(table), text, table)
+    # A run that was made to tune a recipe, or held out to be forecast, is not of the table.
+    why = rows["purpose"].where(rows["purpose"] != "", rows["status"])
+    done = rows[why == "done"]
+    left_out = why[why != "done"].value_counts()
+    if done.empty:
+        raise InputError(f"{table}: status: no run is done, or made for the table")
+    return done.reset_index(drop=True), label, {str(name): int(count) for name, count in left_out.items()}
+
+
+def _of_one_text(every: pd.DataFrame, text: str, table: Path) -> pd.DataFrame:
+    """The rows of a text; of the only one, where none is named."""
     rows = every[every["text"] == text] if text else every
     texts = sorted(set(every["text"]))
     if rows.empty:
@@ -33,12 +49,4 @@ def read_runs(table: Path, text: str) -> tuple[pd.DataFrame, str, dict[str, int]
     if len(set(rows["text"])) > 1:
         named = ", ".join(texts)
         raise InputError(f"{table}: text: {named}: losses compare within one text; choose by --text")
-    # A run that was made to tune a recipe, or held out to be forecast, is not of the table.
-    why = rows["purpose"].where(rows["purpose"] != "", rows["status"])
-    done = rows[why == "done"]
-    left_out = why[why != "done"].value_counts()
-    if done.empty:
-        raise InputError(f"{table}: status: no run is done")
-    # Row numbers mean nothing to a reader of records: their keys do.
-    label = f"{table}" + (f" ({text})" if text else "")
-    return done.reset_index(drop=True), label, {str(name): int(count) for name, count in left_out.items()}
+    return rows

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import sys
 
 import typer
@@ -36,11 +38,21 @@ for _module in dict.fromkeys(MODULES.get(verb, verb) for verb in VERBS):
 def main() -> None:
     """Run the command line; what cannot be used ends in one line and exit code 2."""
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        code = app(standalone_mode=False) or 0
+        sys.stdout.flush()
+        sys.exit(code)
     except InputError as error:
         _refuse(str(error))
     except typer.Abort:
         sys.exit(1)
+    except BrokenPipeError:  # who read this has read enough
+        _drop_output()
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _drop_output()
+        _refuse(f"{error.filename or 'output'}: {error.strerror}")
     except _MISUSE as error:
         if "NoArgs" in type(error).__name__:  # a group of verbs without one: its help, as asked
             error.show()
@@ -56,6 +68,11 @@ def misuse(error: Exception) -> str:
     verb = verb.removeprefix("-m moebook").strip()
     where = f"moebook {verb} --help" if verb else "moebook --help"
     return f"{verb}: {words}; see {where}" if verb else f"{words}; see {where}"
+
+
+def _drop_output() -> None:
+    """What still waits to be printed would fail once more at the very end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refuse(line: str) -> None:

@@ -88,7 +88,7 @@ class Record:
                 plain = json.loads(canonical_json(getattr(self, name)))
             except ValueError as error:
                 raise InputError(f"record: {name}: holds a number that is not finite: {error}") from error
-            object.__setattr__(self, name, tuple(plain) if name == "history" else plain)
+            object.__setattr__(self, name, frozen(name, plain))
         validate(self)
 
     @functools.cached_property
@@ -183,7 +183,12 @@ def _checksum(content: Mapping[str, Any]) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
 
 
 def _need(condition: bool, name: str, value: Any, rule: str) -> None:
@@ -193,7 +198,19 @@ def _need(condition: bool, name: str, value: Any, rule: str) -> None:
 
 def _integer(value: Any, name: str, least: int) -> None:
     whole = isinstance(value, int) and not isinstance(value, bool)
-    _need(whole and value >= least, name, value, f"must be a whole number of at least {least}")
+    good = whole and least <= value < 2**63
+    _need(good, name, value, f"must be a whole number of at least {least}, of 63 bits")
+
+
+def check_purpose(purpose: str) -> None:
+    """Raise InputError unless a purpose is empty or a word that is no status."""
+    word = not purpose or bool(_NAME.fullmatch(purpose))
+    _need(word and purpose not in STATUSES, "purpose", purpose, "must be a word, and none of the statuses")
+
+
+def frozen(name: str, value: Any) -> Any:
+    """A field's value as a record holds it: a list of earlier attempts as a tuple."""
+    return tuple(value) if name == "history" and isinstance(value, list) else value
 
 
 def validate(record: Record) -> None:
@@ -211,14 +228,21 @@ def validate(record: Record) -> None:
         value = config["text"].get(name)
         _need(isinstance(value, str) and bool(value), f"config.text.{name}", value, "must be text")
     _need(bool(_NAME.fullmatch(record.text)), "config.text.name", record.text, "cannot name a folder")
+    for name in ("learning_rate", "batch_sequences"):
+        value = config["recipe"].get(name)
+        good = value is None or (_is_number(value) and value > 0)
+        _need(good, f"config.recipe.{name}", value, "must be a positive number")
     _integer(config["tokens"], "config.tokens", 1)
     _integer(config["seed"], "config.seed", 0)
     _integer(record.numerics, "numerics", 1)
     _need(record.status in STATUSES, "status", record.status, f"must be one of {', '.join(STATUSES)}")
     for name in ("study", "reason", "finished", "purpose"):
         _need(isinstance(getattr(record, name), str), name, getattr(record, name), "must be text")
+    check_purpose(record.purpose)
     for name in ("measures", "curve", "cost", "environment", "scores"):
         _need(isinstance(getattr(record, name), Mapping), name, getattr(record, name), "must be a mapping")
+    mappings = isinstance(record.history, tuple) and all(isinstance(a, Mapping) for a in record.history)
+    _need(mappings, "history", record.history, "must be a list of mappings")
     for name, value in record.cost.items():
         _need(value is None or _is_number(value), f"cost.{name}", value, "must be a number or null")
     for name, value in record.measures.items():

@@ -12,7 +12,7 @@ from typing import Any
 
 from moebook.errors import InputError
 from moebook.files import sha256_hex
-from moebook.runs.record import FORMAT, KEY_DIGITS, LATER, Record, validate
+from moebook.runs.record import FORMAT, KEY_DIGITS, LATER, Record, frozen, validate
 
 _FIELDS = {f.name: f for f in fields(Record)}
 _ALWAYS = {"format", "key", "sha256", *_FIELDS} - set(LATER)
@@ -30,7 +30,7 @@ def read_record(content: bytes, where: str) -> Record:
     record = object.__new__(Record)  # what its __post_init__ would make plain is plain
     for name, its in _FIELDS.items():
         value = parsed[name] if name in parsed else _default(its)
-        record.__dict__[name] = tuple(value) if name == "history" else value
+        record.__dict__[name] = frozen(name, value)
     record.__dict__["key"] = parsed["key"]
     try:
         validate(record)

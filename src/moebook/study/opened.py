@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from moebook.architecture import ModelConfig, counts
+from moebook.errors import InputError
 from moebook.files import write_atomic
 from moebook.runs import SCORE_COLUMNS, Store, read_rows
 from moebook.scores import scored_bytes
@@ -23,6 +24,8 @@ from moebook.train import Recipe, TextIdentity
 
 #: Held-out tokens of a text that is named by its checksum only and not at hand.
 ASSUMED_HELDOUT_TOKENS = 500_000
+#: Purpose of runs that a forecast is to be judged by.
+HELD_OUT = "held-out"
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,8 @@ class Costs:
 class Opened:
     """A study's trunks (those asked for) with the status of each of their runs that has a record.
 
-    unscored: keys of the runs in the store that are done and have no score; aside: of those that were made
-    for a purpose of their own.
+    unscored: keys of the runs in the store that are done and have no score; purposes: of the
+    runs that are done, "" for those of the table.
     """
 
     study: Study
@@ -82,7 +85,7 @@ class Opened:
     cuda: bool
     runs: Path
     unscored: frozenset[str] = frozenset()
-    aside: frozenset[str] = frozenset()
+    purposes: Mapping[str, str] = field(default_factory=dict)
 
     def missing(self, retry: bool = False) -> list[Trunk]:
         """What is to be run; with `retry` also what failed or diverged."""
@@ -95,9 +98,23 @@ class Opened:
         return replace(self, statuses=statuses, unscored=_unscored(rows))
 
     def take_over(self) -> int:
-        """Make runs of tuning that are cells of this study too, if it is of the table, runs of the table."""
-        keys = {cell.key for trunk in self.trunks for cell in trunk.cells} & self.aside
-        wanted = [] if self.study.purpose else sorted(keys)
+        """Make runs that are cells of this study too, if it is of the table, runs of the table.
+
+        Raises InputError for what was held out, or is to be held out and is in the table: no run is both.
+        """
+        found = {
+            key: self.purposes[key]
+            for key in sorted(cell.key for trunk in self.trunks for cell in trunk.cells)
+            if key in self.purposes
+        }
+        asked = self.study.purpose
+        for key, purpose in found.items():
+            if purpose != asked and HELD_OUT in (purpose, asked):
+                made = purpose or "the table"
+                raise InputError(
+                    f"{self.study.name}: {key}: was made for {made}: no run is both held out and fitted"
+                )
+        wanted = [] if asked else [key for key, purpose in found.items() if purpose]
         for key in wanted:
             Store(self.runs).take_over(key)
         return len(wanted)
@@ -196,6 +213,8 @@ def open_study(
     record.
     """
     study = read_study(find_study(name))
+    if Path(runs).exists() and not Path(runs).is_dir():
+        raise InputError(f"--runs: {runs}: is no folder")
     if study.text.source == "folder" and folder is None and study.text.sha256 and not needs_text:
         identity, heldout_tokens = TextIdentity(study.text.name, study.text.sha256), ASSUMED_HELDOUT_TOKENS
     else:
@@ -211,7 +230,7 @@ def open_study(
         study, identity, heldout_tokens, tuple(select(trunks, only) if only else trunks),
         {row["key"]: row["status"] for row in rows}, Rates.of(rows, "cuda" if cuda else "cpu"), cuda,
         Path(runs), _unscored(rows),
-        frozenset(row["key"] for row in rows if row["purpose"] and row["status"] == "done"),
+        {row["key"]: row["purpose"] for row in rows if row["status"] == "done"},
     )  # fmt: skip
 
 
@@ -221,7 +240,14 @@ def _unscored(rows: Sequence[Mapping[str, Any]]) -> frozenset[str]:
 
 
 def write_cells(path: Path, cells: Sequence[Mapping[str, Any]]) -> None:
-    """The cells of `Opened.report` as a CSV; of the recipe its rate and batch."""
+    """The cells of `Opened.report` as a CSV; of the recipe its rate and batch.
+
+    Raises InputError where the path is no .csv, or holds something else.
+    """
+    if path.suffix != ".csv":
+        raise InputError(f"--out: {path}: must end in .csv")
+    if path.exists() and not (path.is_file() and path.read_bytes().startswith(b"key,budget_flops,")):
+        raise InputError(f"--out: {path}: is there already and is no table of cells")
     text = io.StringIO()
     names = [name for name in cells[0] if name not in ("recipe", "seconds", "status", "trunk")]
     writer = csv.writer(text, lineterminator="\n")

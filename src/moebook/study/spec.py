@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
@@ -12,11 +13,14 @@ import yaml
 
 from moebook.architecture import Family
 from moebook.errors import InputError
+from moebook.runs.record import check_purpose
 from moebook.scores import ScoreSpec
 from moebook.text import TextSpec
 from moebook.train import Recipe
 
 T = TypeVar("T")
+#: No model here is wider; a number beyond is a slip of the hand.
+WIDEST = 2**20
 _FIELDS = (
     "name", "title", "purpose", "text", "family", "recipe", "rate_sparsity_power", "sparsities", "seeds",
     "grid", "scores",
@@ -60,8 +64,17 @@ class Study:
     path: Path = field(default=Path(), compare=False)
 
     def recipe_at(self, recipe: Recipe, sparsity: float) -> Recipe:
-        """A block's recipe with the rate of this sparsity; six digits, for a hash the same everywhere."""
-        rate = recipe.learning_rate * (1 - sparsity) ** self.rate_sparsity_power
+        """A block's recipe with the rate of this sparsity; six digits, for a hash the same everywhere.
+
+        Raises InputError where the power makes that no rate.
+        """
+        try:
+            rate = recipe.learning_rate * (1 - sparsity) ** self.rate_sparsity_power
+        except OverflowError:
+            rate = float("inf")
+        if not 0 < rate < 1e6:
+            power = self.rate_sparsity_power
+            raise InputError(f"rate_sparsity_power: {power:g}: makes a learning rate of {rate:g}")
         return replace(recipe, learning_rate=float(f"{rate:.6g}"))
 
 
@@ -71,7 +84,7 @@ def find_study(name: str, folder: Path | str = "studies") -> Path:
     Raises InputError naming the path that was looked for and the studies that are there.
     """
     path = Path(name) if name.endswith((".yml", ".yaml")) else Path(folder) / f"{name}.yml"
-    if not path.is_file():
+    if not os.path.isfile(path):  # False, too, for a name that no file could have
         known = ", ".join(sorted(p.stem for p in Path(folder).glob("*.yml"))) or "none"
         raise InputError(f"{path}: no such study (studies in {folder}: {known})")
     return path
@@ -84,7 +97,7 @@ def read_study(path: Path | str) -> Study:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none; a nest without end
         raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     try:
         return replace(_study(content), path=path)
@@ -100,6 +113,10 @@ def _study(content: Any) -> Study:
     for name in ("name", "title", "purpose"):
         if not isinstance(given.get(name, ""), str):
             raise InputError(f"{name}: {given[name]!r}: must be text")
+    try:
+        check_purpose(given.get("purpose", ""))
+    except InputError as error:
+        raise InputError(str(error).removeprefix("record: ")) from error
     family = typed(Family, given.get("family", {}), "family")
     recipe = typed(Recipe, given.get("recipe", {}), "recipe")
     if not isinstance(given["grid"], list) or not given["grid"]:
@@ -118,6 +135,7 @@ def _study(content: Any) -> Study:
             for sparsity in block.sparsities:
                 try:
                     block.family.config(width, sparsity)
+                    study.recipe_at(block.recipe, sparsity)
                 except InputError as error:
                     raise InputError(f"grid[{i}]: width {width}, sparsity {sparsity:g}: {error}") from error
     return study
@@ -144,10 +162,10 @@ def _block(
     given = dict(shared) | dict(given)
     values: dict[str, tuple[Any, ...]] = {}
     for name, rule, accept in (
-        ("budgets", "must be a positive number of FLOPs", lambda v: v > 0),
+        ("budgets", "must be a number of FLOPs from 1 to 1e30", lambda v: 1 <= v <= 1e30),
         ("sparsities", "must lie in [0, 1)", lambda v: 0 <= v < 1),
-        ("widths", "must be a whole number of at least 1", lambda v: v >= 1 and v == int(v)),
-        ("seeds", "must be a whole number of at least 0", lambda v: v >= 0 and v == int(v)),
+        ("widths", f"must be a whole number from 1 to {WIDEST}", lambda v: 1 <= v <= WIDEST and v == int(v)),
+        ("seeds", f"must be a whole number from 0 to {2**53 - 1}", lambda v: 0 <= v < 2**53 and v == int(v)),
     ):
         if name not in given:
             raise InputError(f"{where}: {name}: missing")
@@ -181,6 +199,9 @@ def typed(cls: type[T], content: Any, where: str, base: T | None = None) -> T:
             expected = {"int": int, "str": str, "bool": bool}[kind]
             if not isinstance(value, expected) or isinstance(value, bool) != (expected is bool):
                 raise InputError(f"{where}: {name}: {value!r}: must be of type {kind}")
+            if kind == "int" and abs(value) >= 2**53:
+                digits = len(str(abs(value)))
+                raise InputError(f"{where}: {name}: a number of {digits} digits: beyond all sense")
         values[name] = value
     try:
         return cls(**values) if base is None else replace(base, **values)
@@ -221,8 +242,9 @@ class _Loader(yaml.SafeLoader):
         seen = set()
         for name_node, _ in node.value:
             name = self.construct_object(name_node, deep=True)
-            if name in seen:
-                problem = f"{name} is given twice"
+            if not isinstance(name, str) or name in seen:
+                wrong = "is given twice" if isinstance(name, str) else "is no field's name"
+                problem = f"{name} {wrong}"
                 raise yaml.constructor.ConstructorError(None, None, problem, name_node.start_mark)
             seen.add(name)
         return super().construct_mapping(node, deep)

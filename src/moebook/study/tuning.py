@@ -146,7 +146,9 @@ def anchors(records: Iterable[Record]) -> list[Anchor]:
     found: dict[str, dict[float, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         if record.done:
-            rate = record.recipe["learning_rate"]
+            rate = record.recipe.get("learning_rate")
+            if rate is None:
+                raise InputError(f"{record.key}: config.recipe.learning_rate: missing")
             same = [record.model, {**record.recipe, "learning_rate": None}, record.text, record.tokens]
             found[json.dumps(same, sort_keys=True)][rate].append(record)
     return sorted(map(_anchor, found.values()), key=lambda a: (
