@@ -120,8 +120,8 @@ def test_an_exported_table_leaves_them_out_too_and_others_columns_of_that_name_m
     from moebook.bayes.reading import finished
 
     own = pd.DataFrame(
-        {"key": list("abcd"), "study": "s", "text": "t", "purpose": ["", None, "tuning", "held-out"], "numerics": 2,
-         "status": ["done", "failed", "done", "done"]}
+        {"key": list("abcd"), "study": "s", "purpose": ["", None, "tuning", "held-out"], "text": "t",
+         "status": ["done", "failed", "done", "done"], "numerics": 2}
     )  # fmt: skip
     rows, left_out = finished(own)
     assert list(rows["key"]) == ["a"] and left_out == {"tuning": 1, "held-out": 1, "failed": 1}
