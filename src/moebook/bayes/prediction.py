@@ -28,7 +28,8 @@ class Forecast:
 
     level: share of the belief inside an interval; curve [3, points]: low end, median, high end of the mean
     curve, the law with its misfit; run [3, points]: the same of a single new run, with its noise;
-    weights: {posterior: share} where several were mixed;
+    weights: {posterior: share} where several were mixed; keys: of the points, where their table has a column
+    `key`, by which the runs are found once they are made;
     beyond: {quantity: [points]} how far a point lies outside the fitted runs, as a factor: 1 inside, 3 three
     times above the largest, 1/3 three times below the smallest. Sparsity counts by 1/(1 - S).
     """
@@ -39,6 +40,7 @@ class Forecast:
     run: np.ndarray
     beyond: dict[str, np.ndarray]
     weights: dict[str, float] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
 
     @property
     def extrapolates(self) -> np.ndarray:
@@ -66,6 +68,7 @@ class Forecast:
         return pd.DataFrame(
             {
                 "row": self.points.numbers,
+                **({"key": self.keys} if self.keys else {}),
                 **columns,
                 "interval": self.level,
                 **{f"curve_{name}_nats": self.curve[i] for i, name in enumerate(ends)},
@@ -139,6 +142,7 @@ def forecast(
         run=mixed(noise=True),
         beyond=outside,
         weights=shares if len(several) > 1 else {},
+        keys=tuple(table["key"].astype(str)) if "key" in table else (),
     )
 
 

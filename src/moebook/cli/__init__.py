@@ -12,8 +12,8 @@ import typer
 from moebook.errors import InputError
 
 VERBS = (
-    "study", "train", "export", "import", "runs", "fit", "calibrate", "forecast", "compare", "score", "refit",
-    "optimum", "book", "reproduce",
+    "study", "train", "export", "import", "runs", "fit", "calibrate", "forecast", "judge", "compare", "score",
+    "refit", "optimum", "book", "reproduce",
 )  # fmt: skip
 #: Verbs that share a module; any other has one of its own name.
 MODULES = {"export": "exchange", "import": "exchange"}

@@ -34,7 +34,9 @@ def forecast(
             help="A table of runs to come, or one run, as params=1e9,tokens=2e10,sparsity=.9; repeat."
         ),
     ],
-    interval: Annotated[float, typer.Option(help="Share of the belief inside an interval.")] = 0.9,
+    interval: Annotated[
+        list[float], typer.Option(help="Share of the belief inside an interval; repeat for several.")
+    ] = (0.9,),
     out: Annotated[Path | None, typer.Option(help="Write the rows to a .csv, .parquet or .jsonl.")] = None,
     columns: Annotated[
         str, typer.Option(help="Names in the table, as in params=N,tokens=D; default: as it was fitted.")
@@ -73,23 +75,32 @@ def forecast(
     stored = load_posteriors(posteriors, "forecast")
     weights = bayes.compare(stored).weights if len(stored) > 1 else {}
     mixed: Any = stored if weights else next(iter(stored.values()))
-    found = [
-        predict(mixed, table, interval, names, source, flops_per_token, seed, weights or None, group)
-        for table, source in map(asked_at, at)
+    if len(set(interval)) < len(interval):
+        raise InputError(f"forecast: --interval: {', '.join(f'{i:g}' for i in interval)}: without repeats")
+    asked = [asked_at(each) for each in at]
+    by_level = [
+        [
+            predict(mixed, table, level, names, source, flops_per_token, seed, weights or None, group)
+            for table, source in asked
+        ]
+        for level in interval
     ]
-    rows = together(found)
+    rows = together(by_level)
     if out is not None:
-        write_rows(rows, out)
+        write_rows(rows.assign(posterior=" ".join(one.identity for one in stored.values())), out)
     said = [
         {"posterior": name, "law": one.law.name, "identity": one.identity, "weight": weights.get(name, 1.0)}
         for name, one in stored.items()
     ]
     if as_json:
         answer: dict[str, Any] = {"posteriors": said} if weights else {"posterior": said[0]["identity"]}
-        answer["held_before"] = dict(zip(("share", "tables"), held_before(interval), strict=True))
+        before = [dict(zip(("share", "tables"), held_before(level), strict=True)) for level in interval]
+        answer["held_before"] = before[0] if len(before) == 1 else before
         typer.echo(json.dumps({**answer, "rows": plain(rows)}, allow_nan=False))
     else:
-        show(found, said, out)
+        for found in by_level:
+            show(found)
+        show_source(said, out)
 
 
 def held_before(level: float) -> tuple[float | None, int]:
@@ -123,12 +134,12 @@ def asked_at(at: str) -> tuple[pandas.DataFrame, str]:
     return pd.DataFrame([values]), f"--at {at}"
 
 
-def together(found: list[Forecast]) -> pandas.DataFrame:
-    """The rows of all forecasts, numbered through."""
+def together(by_level: list[list[Forecast]]) -> pandas.DataFrame:
+    """The rows of all forecasts, numbered through; a row again for each level."""
     import pandas as pd
 
-    rows = pd.concat([one.table() for one in found], ignore_index=True)
-    return rows.assign(row=range(1, len(rows) + 1))
+    levels = [pd.concat([one.table() for one in found], ignore_index=True) for found in by_level]
+    return pd.concat([rows.assign(row=range(1, len(rows) + 1)) for rows in levels], ignore_index=True)
 
 
 def plain(rows: pandas.DataFrame) -> list[dict[str, Any]]:
@@ -154,8 +165,8 @@ def write_rows(rows: pandas.DataFrame, out: Path) -> None:
         write_atomic(out, rows.to_csv(index=False))
 
 
-def show(found: list[Forecast], posteriors: list[dict[str, Any]], out: Path | None) -> None:
-    """The forecasts for people."""
+def show(found: list[Forecast]) -> None:
+    """Forecasts of one level for people."""
     from moebook.cli.tables import compact, print_table
 
     columns = list(found[0].points.columns)
@@ -186,6 +197,12 @@ def show(found: list[Forecast], posteriors: list[dict[str, Any]], out: Path | No
                 f"on {tables} tables of known runs, such intervals of {level} held {100 * share:.0f} % of "
                 "runs above the fitted budgets"
             )
+
+
+def show_source(posteriors: list[dict[str, Any]], out: Path | None) -> None:
+    """Where forecasts come from and where they were written."""
+    from moebook.cli.tables import print_table
+
     if len(posteriors) > 1:
         cells = ([p["posterior"], p["law"], f"{p['weight']:.2f}", p["identity"]] for p in posteriors)
         print_table(("mixed from", "law", "weight", "identity"), cells, left=2)
