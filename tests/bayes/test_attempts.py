@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from moebook import bayes, laws
-from moebook.bayes import fitting
+from moebook.bayes import fitting, gates
 from moebook.bayes.compiled import compiled_model
 from moebook.bayes.prepared import Prepared
 from moebook.bayes.request import Sampler, request
@@ -69,3 +69,41 @@ def test_functions_that_no_row_sees_add_nothing_to_the_density(abnar_runs):
         found, gradient = evaluate.log_density(compiled.with_data(**lean), point)
         assert found == pytest.approx(value, abs=1e-6)
         assert gradient == pytest.approx(slopes, rel=1e-7, abs=1e-7 * np.abs(slopes).max())
+
+
+def gate(name, value, passed=False):
+    return gates.Gate(name, "", value, "x", passed)
+
+
+@pytest.mark.parametrize(
+    ("judged", "short"),
+    [
+        ([gate("bulk effective sample", 200.0), gate("tail effective sample", 320.0)], 2.0),
+        ([gate("R-hat", 1.02), gate("tail effective sample", 320.0)], 1.25),
+        ([gate("R-hat", 1.08), gate("tail effective sample", 320.0)], None),
+        ([gate("divergences", 1.0), gate("tail effective sample", 320.0)], None),
+        ([gate("R-hat", 1.02)], None),
+        ([gate("bulk effective sample", 0.0)], None),
+        ([gate("bulk effective sample", 900.0, True)], None),
+    ],
+)
+def test_too_few_draws_are_told_from_chains_that_do_not_agree(judged, short):
+    assert gates.too_few(judged) == short
+
+
+def test_as_many_more_draws_as_are_needed_and_all_if_that_fails():
+    sampler = Sampler(draws=1000, tune=600, again=4)
+    first, last = (600, 1000, 0.95), (1200, 4000, 0.985)
+    assert sampler.first == first
+    assert sampler.after(first, 1.4) == (600, 2100, 0.95)
+    assert sampler.after(first, 3.0) == sampler.after(first, None) == last
+    assert sampler.after((600, 2100, 0.95), 1.1) == last and sampler.after(last, 1.1) is None
+    assert replace(sampler, again=1).after(first, 1.4) is None
+
+
+def test_slow_chains_are_drawn_only_as_long_as_it_takes(chinchilla_runs, attempts):
+    few = replace(SHORT, chains=4, draws=100, tune=200, again=40)
+    found = bayes.fit(chinchilla_runs, "chinchilla", columns=COLUMNS, sampler=few, progress=False)
+    assert found.passed and len(attempts) == 2
+    tune, draws, accept = attempts[1]
+    assert (tune, accept) == (200, 0.95) and 100 < draws < 1500

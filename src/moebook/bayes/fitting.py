@@ -23,6 +23,7 @@ from moebook import laws
 from moebook.bayes.assembly import assemble
 from moebook.bayes.compiled import compiled_model
 from moebook.bayes.effects import Wanted
+from moebook.bayes.gates import Gate, too_few
 from moebook.bayes.interrupt import ended_by_ctrl_c
 from moebook.bayes.model import DIMS, Form, prior_variables
 from moebook.bayes.posterior import Posterior
@@ -78,16 +79,17 @@ def fit(
     compiled = compiled.with_data(**(data if priors.robust else seen(data)))
     excluded = {**asked.excluded, **(excluded or {})}
     prior = None
-    for number, attempt in enumerate(sampler.attempts()):
-        if number and progress:
+    attempt: tuple[int, int, float] | None = sampler.first
+    while attempt:
+        if prior is not None and progress:
             Console(stderr=True).print("a gate failed: once more, with more draws", highlight=False)
         trace = _sample(compiled, sampler.chains, *attempt, asked.seed, progress)
         with _say(progress, "prior draws, gates and checks"):
             if prior is None:
                 prior = _draw_prior(model, law, priors, made.form, sampler, asked.seed)
             posterior = assemble(trace, prior, asked, made, excluded)
-        if posterior.passed:
-            break
+        short = too_few([Gate(**gate) for gate in posterior.summary["gates"]])
+        attempt = None if posterior.passed else sampler.after(attempt, short)
     return posterior
 
 

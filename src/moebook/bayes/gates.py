@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,8 @@ import arviz as az
 import numpy as np
 
 RHAT_BELOW = 1.01
+#: Chains that are further apart than this have not merely been cut short.
+RHAT_SLOW = 1.05
 EFMI_ABOVE = 0.2
 ESS_ABOVE = 400.0
 
@@ -54,6 +56,18 @@ def judge(
         _gate("bulk effective sample", f"> {ESS_ABOVE:.0f}", bulk, False, lambda x: x > ESS_ABOVE),
         _gate("tail effective sample", f"> {ESS_ABOVE:.0f}", tail, False, lambda x: x > ESS_ABOVE),
     ]
+
+
+def too_few(judged: Sequence[Gate]) -> float | None:
+    """How many times more effective draws were needed, where that and no other gate failed; else None.
+
+    R-hat of chains that mix slowly is above its limit, too: it is forgiven up to RHAT_SLOW.
+    """
+    failed = {gate.name: gate.value for gate in judged if not gate.passed}
+    sizes = [value for name, value in failed.items() if name.endswith("effective sample")]
+    others = [name for name in failed if not name.endswith("effective sample")]
+    slow = others in ([], ["R-hat"]) and failed.get("R-hat", 1.0) < RHAT_SLOW
+    return ESS_ABOVE / min(sizes) if slow and sizes and min(sizes) > 0 else None
 
 
 def require_passed(summary: Mapping[str, Any]) -> None:

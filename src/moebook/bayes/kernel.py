@@ -11,7 +11,7 @@ what shares a base shares its logarithm: bases are positive, as all quantities o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 import numba
@@ -26,6 +26,8 @@ from pytensor.tensor.elemwise import DimShuffle, Elemwise
 from pytensor.tensor.math import Dot, Sum
 from pytensor.tensor.shape import Reshape, Shape_i, SpecifyShape
 from pytensor.tensor.subtensor import Subtensor, indices_from_subtensor
+
+from moebook.bayes import elementary
 
 #: Sums may be reordered, so that they run in vector registers; NaN and infinity stay what they are.
 FAST_MATH = {"arcp", "contract", "nsz", "reassoc"}
@@ -83,7 +85,8 @@ def transposed_product(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
 
 #: What a written function finds in its globals.
 NAMES: dict[str, Any] = {
-    **{name: getattr(math, name) for name in ("exp", "expm1", "inf", "log", "log1p", "nan", "sqrt")},
+    **{name: getattr(math, name) for name in ("expm1", "inf", "nan", "sqrt")},
+    **{name: getattr(elementary, name) for name in ("exp", "log", "log1p")},
     "np": np, "product": product, "transposed_product": transposed_product,
 }  # fmt: skip
 
@@ -94,7 +97,7 @@ def write(graph: FunctionGraph, inputs: Mapping[Variable, str]) -> tuple[list[st
     inputs: the name of each input of the graph, a float or a C-contiguous array of floats.
     Raises CannotWrite.
     """
-    writer = _Writer(inputs)
+    writer = _Writer(inputs, _only_summed(graph))
     for node in _in_order(graph):
         writer.node(node)
     return writer.lines, [writer.name(out) for out in graph.outputs]
@@ -118,6 +121,19 @@ def _in_order(graph: FunctionGraph) -> Iterator[Apply]:
         stack += [(i.owner, False) for i in reversed(needed) if i.owner and i.owner not in done]
 
 
+def _only_summed(graph: FunctionGraph) -> set[Variable]:
+    """Arrays of which nothing but the sum over all elements is wanted."""
+    return {
+        out
+        for node in graph.apply_nodes
+        if isinstance(node.op, Elemwise)
+        for out in node.outputs
+        if not _single(out)
+        and all(isinstance(c, Apply) and isinstance(c.op, Sum) and _single(c.outputs[0])
+                for c, _ in graph.clients[out])
+    }  # fmt: skip
+
+
 def _single(variable: Variable) -> bool:
     """Whether a variable holds one number, in any number of dimensions."""
     return all(getattr(variable.type, "broadcastable", ()))
@@ -134,8 +150,9 @@ def _literal(constant: Constant) -> str:
 class _Writer:
     """Lines of a function's body, and the name or expression of each variable that they set."""
 
-    def __init__(self, inputs: Mapping[Variable, str]) -> None:
+    def __init__(self, inputs: Mapping[Variable, str], summed: Set[Variable] = frozenset()) -> None:
         self.lines: list[str] = []
+        self.summed = summed
         self.names = dict(inputs)
         self.count = 0
 
@@ -206,7 +223,8 @@ class _Writer:
             for axis, single in enumerate(variable.type.broadcastable):
                 if not single:
                     sizes[axis] = f"{self.name(variable)}.shape[{axis}]"
-        arrays = [self.assign(f"np.empty(({', '.join(sizes)},))") for _ in node.outputs]
+        empty = f"np.empty(({', '.join(sizes)},))"
+        arrays = [self.assign("0.0" if out in self.summed else empty) for out in node.outputs]
         indices = [f"i{axis}" for axis in range(rank)]
         for axis, index in enumerate(indices):
             self.put(f"for {index} in range({sizes[axis]}):", axis)
@@ -218,8 +236,9 @@ class _Writer:
             at = ["0" if s else i for i, s in zip(indices, variable.type.broadcastable, strict=True)]
             taken.append(self.assign(f"{self.name(variable)}[{', '.join(at)}]", rank))
         found = self.scalars(node.op.scalar_op, taken, rank, {})
-        for array, value in zip(arrays, found, strict=True):
-            self.put(f"{array}[{', '.join(indices)}] = {value}", rank)
+        for out, array, value in zip(node.outputs, arrays, found, strict=True):
+            into = f"{array} +" if out in self.summed else f"{array}[{', '.join(indices)}] "
+            self.put(f"{into}= {value}", rank)
         self.names |= zip(node.outputs, arrays, strict=True)
 
     def scalars(self, op: ScalarOp, args: list[str], depth: int, logs: dict[str, str]) -> list[str]:
@@ -268,7 +287,7 @@ class _Writer:
 
     def sum(self, op: Sum, variable: Variable, out: Variable) -> str:
         name, rank = self.name(variable), variable.type.ndim
-        if _single(variable):
+        if _single(variable) or variable in self.summed:
             return name
         if _single(out):
             total = self.assign("0.0")

@@ -19,13 +19,17 @@ from moebook.bayes.priors import Priors
 from moebook.bayes.reading import finished, read_table
 from moebook.errors import InputError
 
+#: Effective draws asked for where there were too few, as a multiple of what is needed: chains differ.
+SPARE = 1.5
+
 
 @dataclass(frozen=True)
 class Sampler:
     """Settings of nutpie. `stored` draws of each chain are kept, evenly spaced, as float32.
 
-    Most tables need few draws. Where chains fail a gate they are sampled anew, `again` times as many draws
-    after twice the tuning, in steps for `again_target_accept`; what that gives is judged as it is.
+    Most tables need few draws. Chains that mix, but give too few effective draws, are sampled anew for as long
+    as that takes. Where they fail another gate, or need more, they are sampled anew with `again` times as
+    many draws after twice the tuning, in steps for `again_target_accept`; what that gives is judged as it is.
     """
 
     chains: int = 4
@@ -50,11 +54,23 @@ class Sampler:
             if not 0 < getattr(self, name) < 1:
                 raise InputError(f"sampler: {name}: {getattr(self, name)}: must lie between 0 and 1")
 
-    def attempts(self) -> list[tuple[int, int, float]]:
-        """(tune, draws, target_accept) of each attempt."""
-        first = [(self.tune, self.draws, self.target_accept)]
-        again = (2 * self.tune, self.again * self.draws, self.again_target_accept)
-        return first if self.again == 1 else [*first, again]
+    @property
+    def first(self) -> tuple[int, int, float]:
+        """(tune, draws, target_accept) of the first attempt."""
+        return self.tune, self.draws, self.target_accept
+
+    def after(self, attempt: tuple[int, int, float], short: float | None) -> tuple[int, int, float] | None:
+        """The attempt after one that failed; None where there is none.
+
+        short: how many times more effective draws were needed, None where another gate failed.
+        """
+        last = 2 * self.tune, self.again * self.draws, self.again_target_accept
+        if self.again == 1 or attempt == last:
+            return None
+        draws = None if short is None else round(SPARE * short * attempt[1])
+        if attempt == self.first and draws is not None and draws < last[1]:
+            return self.tune, draws, self.target_accept
+        return last
 
 
 @dataclass(frozen=True)
