@@ -91,5 +91,5 @@ def test_tuning_runs_move_nothing_else_in_the_chapter(runs_of_tuning, make_recor
     for root in (runs_of_tuning, plain):
         monkeypatch.setenv("MOEBOOK_RUNS", str(root))
         numbers = contents.study_in_numbers()
-        shown.append({name: value for name, value in numbers.items() if name != "runs_aside"})
+        shown.append({name: value for name, value in numbers.items() if name != "runs_of_tuning"})
     assert shown[0] == shown[1]

@@ -27,9 +27,9 @@ SPARE = 1.5
 class Sampler:
     """Settings of nutpie. `stored` draws of each chain are kept, evenly spaced, as float32.
 
-    Most tables need few draws. Chains that mix, but give too few effective draws, are sampled anew for as long
-    as that takes. Where they fail another gate, or need more, they are sampled anew with `again` times as
-    many draws after twice the tuning, in steps for `again_target_accept`; what that gives is judged as it is.
+    Most tables need few draws. Chains that mix, but give too few effective draws, are sampled anew for as
+    long as that takes. Where they fail another gate, or need more, they are sampled anew with `again` times
+    as many draws after twice the tuning, in steps for `again_target_accept`, and judged as they are.
     """
 
     chains: int = 4

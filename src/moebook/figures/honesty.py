@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from moebook.figures.style import ACCENT, INK, PALETTE, styled
+from moebook.figures.style import ACCENT, INK, PALETTE, count_text, sparsity_text, styled
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @styled
@@ -53,4 +57,37 @@ def coverages(
     panels[0].set_yticks(rows, list(names))
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    return figure
+
+
+@styled
+def forecast_and_outcome(rows: pandas.DataFrame) -> Figure:
+    """Forecast intervals of the loss, run by run, and what came out.
+
+    rows: a row for each run and level, with key, sparsity, params, interval, run_low_nats, run_median_nats,
+    run_high_nats, and loss_nats where the run is made.
+    """
+    rows = rows.sort_values(["sparsity", "params", "key"], kind="stable")
+    keys = list(dict.fromkeys(rows["key"]))
+    at = {key: len(keys) - 1 - i for i, key in enumerate(keys)}
+    figure = Figure(figsize=(5.6, 1.2 + 0.2 * len(keys)), layout="constrained")
+    axes = figure.subplots()
+    levels = sorted(set(rows["interval"]), reverse=True)
+    for level, width in zip(levels, np.linspace(2.5, 7, len(levels)), strict=True):
+        part = rows[rows["interval"] == level]
+        axes.hlines(
+            [at[k] for k in part["key"]], part["run_low_nats"], part["run_high_nats"], color=PALETTE[0],
+            alpha=0.45, linewidth=width, label=f"{100 * level:g} %",
+        )  # fmt: skip
+    once = rows.drop_duplicates("key")
+    axes.plot(once["run_median_nats"], [at[k] for k in once["key"]], "|", color=INK, markersize=8)
+    made = once[once["loss_nats"].notna()]
+    if len(made):
+        axes.plot(made["loss_nats"], [at[k] for k in made["key"]], "o", color=ACCENT, markersize=5,
+                  label="what came out")  # fmt: skip
+    names = [f"S = {sparsity_text(float(s))}, N = {count_text(n)}"
+             for s, n in zip(once["sparsity"], once["params"], strict=True)]  # fmt: skip
+    axes.set_yticks([at[k] for k in once["key"]], names)
+    axes.set_xlabel("loss (nats per byte)")
+    figure.legend(loc="outside lower center", ncols=3)
     return figure

@@ -13,6 +13,7 @@ from moebook.book.contents.answers import (
     spread_figure,
     verdicts,
 )
+from moebook.book.contents.asides import granularity_in_words, granularity_table, purposes
 from moebook.book.contents.bars import bars_in_words
 from moebook.book.contents.claims import (
     claim_figure,
@@ -43,6 +44,11 @@ from moebook.book.contents.fits import (
     predictive_figure,
     predictive_verdict,
     prior_table,
+)
+from moebook.book.contents.forecasts import (
+    forecast_before_figure,
+    forecast_before_in_words,
+    written_forecasts,
 )
 from moebook.book.contents.gpu_costs import gpu_in_words, gpu_tables
 from moebook.book.contents.honesty import (
@@ -134,18 +140,19 @@ __all__ = [
     "claim_probabilities", "claim_table", "coefficient_figure", "coefficient_table", "contraction_figure",
     "conventions_figure", "conventions_off", "cost_table", "curve", "equal_in_words", "equal_time_in_words",
     "equal_time_table", "estimate_table", "feed_forward_figure", "feed_forward_table",
-    "feed_forwards_in_words", "fit_in_numbers", "fixed_size_figures", "fixed_size_table", "forecast_figure",
-    "forecast_in_numbers", "forecast_table", "form_table", "forms_in_words", "gain_figures", "gains",
-    "gate_table", "gpu_in_words", "gpu_tables", "headline", "held_out_figure", "held_out_in_words",
-    "identified", "law_table", "live_loss", "live_posterior", "machines", "measured_in_words",
-    "measured_table", "memory_figure", "middle_budget", "minutes_table", "misfit_figure", "misfit_in_numbers",
-    "noise", "noise_table", "optimum_in_numbers", "overview", "paper_in_numbers", "posterior",
-    "predictive_figure", "predictive_verdict", "price", "printed_in_words", "prior_figure", "prior_table",
-    "prior_verdict", "profile_figures", "prose", "quick_study", "readings", "recipe_figures", "recipe_table",
-    "recipes_in_words", "recovered", "refits_in_numbers", "rule_in_words", "run_table", "runs_folder", "say",
-    "sensitivity_figure", "sensitivity_verdict", "slowdown_figures", "slowdown_in_words", "split_in_words",
-    "spread_figure", "spread_of_laws_figure", "spread_of_laws_in_words", "step_figures", "step_table",
-    "steps_in_words", "study_in_numbers", "terms_table", "text_title", "texts", "tuning_figures",
-    "tuning_studies", "update_in_words", "verdicts", "whole_table", "widths_in_words", "wrong_rate_in_words",
-    "wrong_rate_table",
+    "feed_forwards_in_words", "fit_in_numbers", "fixed_size_figures", "fixed_size_table",
+    "forecast_before_figure", "forecast_before_in_words", "forecast_figure", "forecast_in_numbers",
+    "forecast_table", "form_table", "forms_in_words", "gain_figures", "gains", "gate_table", "gpu_in_words",
+    "gpu_tables", "granularity_in_words", "granularity_table", "headline", "held_out_figure",
+    "held_out_in_words", "identified", "law_table", "live_loss", "live_posterior", "machines",
+    "measured_in_words", "measured_table", "memory_figure", "middle_budget", "minutes_table", "misfit_figure",
+    "misfit_in_numbers", "noise", "noise_table", "optimum_in_numbers", "overview", "paper_in_numbers",
+    "posterior", "predictive_figure", "predictive_verdict", "price", "printed_in_words", "prior_figure",
+    "prior_table", "prior_verdict", "profile_figures", "prose", "purposes", "quick_study", "readings",
+    "recipe_figures", "recipe_table", "recipes_in_words", "recovered", "refits_in_numbers", "rule_in_words",
+    "run_table", "runs_folder", "say", "sensitivity_figure", "sensitivity_verdict", "slowdown_figures",
+    "slowdown_in_words", "split_in_words", "spread_figure", "spread_of_laws_figure",
+    "spread_of_laws_in_words", "step_figures", "step_table", "steps_in_words", "study_in_numbers",
+    "terms_table", "text_title", "texts", "tuning_figures", "tuning_studies", "update_in_words", "verdicts",
+    "whole_table", "widths_in_words", "written_forecasts", "wrong_rate_in_words", "wrong_rate_table",
 ]  # fmt: skip

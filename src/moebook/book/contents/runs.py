@@ -63,7 +63,7 @@ def study_in_numbers() -> dict[str, str]:
     return {
         "runs_done": str(len(done)),
         "runs_not_done": str(int((table["status"] != "done").sum())),
-        "runs_aside": str(int((table["purpose"] != "").sum())),
+        "runs_of_tuning": str(int((table["purpose"] == "tuning").sum())),
         "smallest_budget": flops_text(float(done["budget_flops"].min())),
         "largest_budget": flops_text(float(done["budget_flops"].max())),
         "sequences": str(record.recipe["batch_sequences"]),

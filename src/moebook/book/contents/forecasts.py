@@ -1,0 +1,73 @@
+"""What the chapter on honesty says of forecasts that were written down before their runs were made."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moebook.book.paths import runs_folder
+from moebook.figures import honesty as figures
+from moebook.figures import page
+from moebook.figures.style import flops_text
+
+
+def written_forecasts() -> list[Path]:
+    """The forecasts of `runs/forecasts`, in order of their names."""
+    return sorted((runs_folder() / "forecasts").glob("*.csv"))
+
+
+@cache
+def judged(path: Path):  # noqa: ANN201
+    """A written forecast beside the runs of the table."""
+    import pandas as pd
+
+    from moebook.bayes.judging import judge
+    from moebook.runs.table import load_table
+
+    return judge(pd.read_csv(path, dtype={"key": str}), load_table(runs_folder()), str(path))
+
+
+def _said(path: Path) -> Any:
+    import pandas as pd
+
+    return pd.read_csv(path, dtype={"key": str})
+
+
+def forecast_before_in_words(path: Path) -> str:
+    """What was forecast, from which posterior, its checksum, and how right it was; Markdown."""
+    from moebook.files import sha256_hex
+
+    said, found = _said(path), judged(path)
+    budgets = sorted({float(f"{c:.1e}") for c in said["compute_flops"]})
+    where = " and ".join(map(flops_text, budgets))
+    checksum = sha256_hex(path.read_bytes())[:16]
+    what = (
+        f"**{path.stem}**: {found.asked} runs at {where} FLOPs, from posterior "
+        f"`{said['posterior'].iloc[0][:8]}`. The file's sha256 begins with `{checksum}`."
+    )
+    if not found.done:
+        return f"{what} None of the runs is made yet."
+    shares = " and ".join(
+        f"{inside} in their {100 * level:g} % intervals" for level, inside in found.inside.items()
+    )
+    error = found.error_nats
+    bias = f"{abs(error.mean()):.3f} nats {'above' if error.mean() > 0 else 'below'} the median"
+    lost = "".join(f", {n} {status}" for status, n in found.without_loss.items())
+    return (
+        f"{what} Made since: {found.done}{lost}. Of these, {shares}; in the mean they came out {bias}, and "
+        f"single runs {np.abs(error).mean():.3f} nats off."
+    )
+
+
+def forecast_before_figure(path: Path) -> page.Html:
+    """What was forecast and what came out, run by run."""
+    said = _said(path)
+    loss = judged(path).rows.drop_duplicates("key").set_index("key")["loss_nats"]
+    return page.show(
+        figures.forecast_and_outcome(said.assign(loss_nats=said["key"].map(loss))),
+        "Forecast intervals of the loss of each run, and what came out where the run is made.",
+        "Bars: the intervals that were written down; ticks: their medians; points: what came out.",
+    )
