@@ -31,12 +31,25 @@ def test_each_run_is_judged_at_each_level_and_what_is_not_made_waits():
     assert (nothing.asked, nothing.done, nothing.inside, len(nothing.error_nats)) == (4, 0, {}, 0)
 
 
+def test_tables_of_others_say_done_and_not_yet_in_their_own_ways():
+    theirs = pd.DataFrame({"key": ["a", "b", "c"], "loss_nats": ["2.15", "2.1", ""],
+                           "status": ["Finished", "completed", "running"]})  # fmt: skip
+    found = judge(SAID, theirs)
+    assert (found.done, found.inside, found.without_loss) == (2, {0.5: 1, 0.9: 2}, {"running": 1})
+    waiting = judge(SAID, theirs.drop(columns="status"))
+    assert (waiting.done, waiting.inside, waiting.without_loss) == (2, {0.5: 1, 0.9: 2}, {})
+    without = pd.concat([SAID, SAID[:2].assign(key="")])
+    assert judge(without, RUNS).asked == 4
+
+
 @pytest.mark.parametrize(
     ("said", "runs", "says"),
     [
         (SAID.drop(columns="key"), RUNS, "said.csv: key: no such column; the table that was forecast had"),
         (SAID.drop(columns="run_low_nats"), RUNS, "said.csv: run_low_nats: no such column"),
         (SAID, RUNS.drop(columns="loss_nats"), "runs: loss_nats: no such column"),
+        (SAID, RUNS.assign(loss_nats="much"), "runs: key a: loss_nats: 'much': must be a number"),
+        (SAID.assign(run_low_nats="x"), RUNS, "said.csv: key a: run_low_nats: 'x': must be a number"),
         (pd.concat([SAID, SAID[:1]]), RUNS, "said.csv: key: a: is there twice"),
         (SAID, pd.concat([RUNS, RUNS[2:3]]), "runs: key: a: is there twice"),
     ],

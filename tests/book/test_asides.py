@@ -11,20 +11,22 @@ from moebook.book import contents
 from moebook.book.contents import asides, forecasts
 from moebook.runs import Record, Store, load_table
 
-CUTS = {(1, 1, 0): 0.03, (4, 4, 0): 0.01, (2, 1, 1): 0.02}
+CUTS = {(1, 1, 0): (0.0303, 1.0), (4, 4, 0): (-0.01, 1.02), (2, 1, 1): (0.0203, 1.1), (2, 2, 1): (9.0, 1.3)}
 
 
 @pytest.fixture
 def store(tmp_path, make_records, monkeypatch):
-    """Made-up runs, some again with experts cut otherwise: worse by CUTS, and by .001 more for odd seeds."""
+    """Made-up runs, some again with experts cut otherwise: their losses differ by CUTS, and by .001 more for
+    odd seeds, their sizes by a factor; the last is of no size of the study."""
     root = tmp_path / "runs"
     for record in make_records(root):
         if record.done and record.model["width"] == 24 and record.measures["compute_flops"] > 2e11:
-            for (granularity, active, shared), worse in CUTS.items():
+            for (granularity, active, shared), (worse, factor) in CUTS.items():
                 model = dict(record.model) | {"granularity": granularity, "active": active,
                                               "shared_experts": shared}  # fmt: skip
                 loss = record.measures["loss_nats"] + worse + 0.001 * (record.seed % 2)
-                measures = dict(record.measures) | {"loss_nats": loss}
+                params = int(record.measures["params"] * factor)
+                measures = dict(record.measures) | {"loss_nats": loss, "params": params}
                 config = dict(record.config) | {"model": model}
                 if record.measures["sparsity"] > 0:
                     Store(root).add(Record(config, 1, "done", measures, study="cut", purpose="granularity",
@@ -47,17 +49,26 @@ def test_runs_set_aside_are_counted_by_what_they_were_made_for(store):
     assert "Every run is one of the study" in contents.purposes(plain[plain["purpose"] == ""])
 
 
-def test_cuts_are_compared_in_the_same_cells_with_the_study_s_own(store):
+def test_cuts_are_compared_with_the_study_s_own_of_the_same_size(store):
     runs = asides.granularity_runs(load_table(store))
-    assert set(runs["cut"]) == {"2 halves", "1 whole", "4 quarters", "1 halves and 1 shared"}
-    assert len(runs) == 2 * 2 * 4 and set(runs["width"]) == {24}
+    assert set(runs["cut"]) == {"2 halves", "1 whole", "4 quarters", "1 half and 1 shared half"}
+    assert len(runs) == 2 * 2 * 4 and set(runs["width"]) == {24} and set(runs["like"]) == {0.75, 0.9375}
     words = contents.granularity_in_words(load_table(store))
-    assert "over 4 cells and seeds, 2 halves have the lowest mean loss and 1 whole the highest" in words
-    gap = np.array([0.03, 0.031, 0.03, 0.031])
-    assert f"{gap.mean():.3f} ± {gap.std(ddof=1) / 2:.3f} nats, more than twice" in words
+    half = 3.182446 * np.std([0, 0, 0.001, 0.001], ddof=1) / 2
+    for cut, mean, verdict in (("1 whole", 0.0308, "worse"), ("1 half and 1 shared half", 0.0208, "worse")):
+        assert f"- {cut}: {mean:+.3f} ± {half:.3f} nats in 4 pairs, {verdict}" in words
+    assert "in 4 pairs, better" in words and words.count("pairs") == 3
     shown = str(contents.granularity_table(load_table(store)))
-    for (sparsity, cut), part in runs.groupby(["sparsity", "cut"]):
-        assert f"{part['loss_nats'].mean():.3f} ±" in shown, (sparsity, cut)
+    for _, part in runs.groupby(["like", "cut"]):
+        assert f"{part['loss_nats'].mean():.3f} ±" in shown and f">{int(part['experts'].iloc[0])}<" in shown
+
+
+def test_a_difference_within_its_interval_is_none(store):
+    table = load_table(store)
+    rng = np.random.default_rng(0)
+    table.loc[table["purpose"] == "granularity", "loss_nats"] += rng.normal(0, 0.5, sum(
+        table["purpose"] == "granularity"))  # fmt: skip
+    assert contents.granularity_in_words(table).count("no different, as far as these tell") == 3
 
 
 def test_a_table_without_other_cuts_says_so(store):

@@ -88,11 +88,12 @@ def test_no_done_run_of_a_text_is_named(table):
 
 def test_the_shared_trunk_of_several_runs_is_counted_once():
     alike = {"study": "s", "text": "t", "width": 8, "sparsity": 0.0, "seed": 0, "learning_rate": 0.01,
-             "batch_tokens": 512}  # fmt: skip
+             "batch_tokens": 512, "granularity": 2, "active": 2, "shared_experts": 0}  # fmt: skip
     rows = [alike | {"compute_flops": c, "wall_seconds": c / 10} for c in (100.0, 300.0)]
     rows.append(alike | {"seed": 1, "compute_flops": 50.0, "wall_seconds": 5.0})
     rows.append(alike | {"batch_tokens": 1024, "compute_flops": 7.0, "wall_seconds": 1.0})
-    assert np.allclose(profiles.spent(pd.DataFrame(rows), 0.2), (300 + 20 + 50 + 7, 30 + 2 + 5 + 1))
+    rows.append(alike | {"active": 1, "shared_experts": 1, "compute_flops": 9.0, "wall_seconds": 3.0})
+    assert np.allclose(profiles.spent(pd.DataFrame(rows), 0.2), (300 + 20 + 50 + 7 + 9, 30 + 2 + 5 + 1 + 3))
 
 
 def test_noise_by_cell_pools_what_was_repeated_and_nothing_else():

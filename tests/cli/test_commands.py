@@ -126,8 +126,11 @@ def test_output_that_finds_no_room_or_no_reader_ends_in_a_line(tmp_path):
     full = subprocess.run(["sh", "-c", f"{command} > /dev/full"], capture_output=True, text=True)
     *_, last = full.stderr.splitlines()  # a cold cache shows its bars before
     assert full.returncode == 2 and last == "error: output: No space left on device"
-    left = subprocess.run(["sh", "-c", f"{command} | head -c 1"], capture_output=True, text=True)
-    assert left.stdout == "{" and "Traceback" not in left.stderr and "BrokenPipe" not in left.stderr
+    script = f"{command} | true; echo ${{PIPESTATUS[0]}}"  # true is gone before anything is written
+    left = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert left.stdout == "1\n" and "Traceback" not in left.stderr and "BrokenPipe" not in left.stderr
+    closed = subprocess.run(["sh", "-c", f"{command} >&-"], capture_output=True, text=True)
+    assert "Traceback" not in closed.stderr
 
 
 @pytest.mark.parametrize("words, says", [

@@ -3,6 +3,8 @@
 import pytest
 from typer.testing import CliRunner
 
+from moebook.bayes.families import own_table
+from moebook.bayes.request import request
 from moebook.bayes.stored import read_runs
 from moebook.book.profiles import done_runs
 from moebook.cli import app
@@ -72,12 +74,12 @@ def test_what_is_held_out_is_never_fitted_too(write_study, tiny, text_folder, tm
     stored = [record.to_json() for record in Store(runs).load()]
     refused = drive(write_study(table), text_folder, runs)
     assert isinstance(refused.exception, InputError)
-    assert "was made for held-out: no run is both held out and fitted" in str(refused.exception)
+    assert "is there for held-out, and cannot be for the table" in str(refused.exception)
     assert [record.to_json() for record in Store(runs).load()] == stored
     other = tmp_path / "other"
     assert drive(write_study(table), text_folder, other).exit_code == 0
     refused = drive(write_study(held_out), text_folder, other)
-    assert "was made for the table: no run is both" in str(refused.exception)
+    assert "is there for the table, and cannot be for held-out" in str(refused.exception)
 
 
 def test_cells_are_written_over_cells_only(write_study, text_folder, tmp_path):
@@ -104,6 +106,10 @@ def test_an_exported_table_of_two_texts_is_fitted_to_one(tmp_path):
         read_runs(tmp_path / "runs.csv", "")
     rows, label, _ = read_runs(tmp_path / "runs.csv", "u")
     assert list(rows["key"]) == ["b", "c"] and label.endswith("runs.csv (u)")
+    with pytest.raises(InputError, match="text: t, u: losses compare within one text"):
+        own_table(tmp_path / "runs.csv", "chinchilla")
+    with pytest.raises(InputError, match="text: t, u: losses compare within one text"):
+        request(table, "chinchilla")
     table[["key", "loss_nats"]].to_csv(tmp_path / "theirs.csv", index=False)
     with pytest.raises(InputError, match="--text: u: .*theirs.csv is no table of records"):
         read_runs(tmp_path / "theirs.csv", "u")
@@ -125,5 +131,6 @@ def test_an_exported_table_leaves_them_out_too_and_others_columns_of_that_name_m
     )  # fmt: skip
     rows, left_out = finished(own)
     assert list(rows["key"]) == ["a"] and left_out == {"tuning": 1, "held-out": 1, "failed": 1}
+    assert list(finished(own.drop(columns="text"))[0]["key"]) == ["a"]
     theirs = own.drop(columns="numerics")
     assert list(finished(theirs)[0]["key"]) == ["a", "c", "d"]

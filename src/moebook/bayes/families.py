@@ -11,7 +11,7 @@ import pandas as pd
 from moebook import laws
 from moebook.bayes.columns import choose_law
 from moebook.bayes.quantities import Points, take_points
-from moebook.bayes.reading import finished, read_table
+from moebook.bayes.reading import finished, of_one_text, read_table
 from moebook.bayes.stored import read_runs
 from moebook.errors import InputError
 from moebook.runs.public import law_rows, public_table
@@ -64,7 +64,7 @@ def own_table(
 ) -> Table:
     """Anyone's table; unfinished runs are left out. law: by default chosen as for a fit. InputError where it
     cannot be read."""
-    rows, _ = finished(read_table(path))
+    rows, _ = finished(of_one_text(read_table(path), "", path))
     chosen = laws.get(law or choose_law(rows, columns or {}, str(path))[0])
     return Table(path.stem, path.stem, chosen, rows, str(path), columns or {}, flops_per_token)
 

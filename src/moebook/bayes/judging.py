@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from moebook.bayes.reading import FINISHED
 from moebook.errors import InputError
-from moebook.runs.record import STATUSES
 
 #: What a written forecast must say of each row.
 NEEDS = ("key", "interval", "run_low_nats", "run_median_nats", "run_high_nats")
@@ -41,8 +41,9 @@ class Judgement:
 def judge(forecast: pd.DataFrame, runs: pd.DataFrame, source: str = "forecast") -> Judgement:
     """Compare a forecast, as `moebook forecast --out` writes it, with the runs of the same `key`.
 
-    runs: a table with columns key and loss_nats, and status where runs may have failed; runs that were not
-    forecast are ignored. Raises InputError naming what is missing, or a key that is there twice.
+    runs: a table with columns key and loss_nats, blank where a run has no loss yet, and status where runs may
+    have failed; runs that were not forecast are ignored. Raises InputError naming what is missing, no number,
+    or a key that is there twice.
     """
     for name in NEEDS:
         if name not in forecast:
@@ -51,20 +52,36 @@ def judge(forecast: pd.DataFrame, runs: pd.DataFrame, source: str = "forecast") 
     for name in ("key", "loss_nats"):
         if name not in runs:
             raise InputError(f"runs: {name}: no such column")
-    twice = forecast[forecast.duplicated(["key", "interval"])]
+    said = forecast.assign(key=forecast["key"].fillna("").astype(str).str.strip())
+    said = said[said["key"] != ""]  # a point that was asked without a key is forecast, and not judged
+    for name in NEEDS[1:]:
+        said[name] = _numbers(said, name, source)
+    twice = said[said.duplicated(["key", "interval"])]
     if not twice.empty:
         raise InputError(f"{source}: key: {twice['key'].iloc[0]}: is there twice")
-    keys = set(forecast["key"].astype(str))
-    found = runs[runs["key"].astype(str).isin(keys)]
+    found = runs.assign(key=runs["key"].astype(str).str.strip())
+    found = found[found["key"].isin(set(said["key"]))]
     if found["key"].duplicated().any():
         raise InputError(f"runs: key: {found.loc[found['key'].duplicated(), 'key'].iloc[0]}: is there twice")
-    status = found["status"] if "status" in found else pd.Series(STATUSES[0], index=found.index)
-    ended = found[status == STATUSES[0]]
-    loss = pd.Series(pd.to_numeric(ended["loss_nats"]).to_numpy(), index=ended["key"].astype(str))
-    rows = forecast.assign(loss_nats=forecast["key"].astype(str).map(loss))
+    status = (found["status"] if "status" in found else pd.Series("done", found.index)).astype(str)
+    status = status.str.strip().str.lower()
+    blank = found["loss_nats"].isna() | (found["loss_nats"].astype(str).str.strip() == "")
+    ended = found[status.isin(FINISHED) & ~blank]
+    loss = _numbers(ended, "loss_nats", "runs").set_axis(ended["key"])
+    rows = said.assign(loss_nats=said["key"].map(loss))
     rows = rows[rows["loss_nats"].notna()].reset_index(drop=True)
     inside = (rows["run_low_nats"] <= rows["loss_nats"]) & (rows["loss_nats"] <= rows["run_high_nats"])
-    lost = status[status != STATUSES[0]].value_counts()
+    lost = status[~status.isin(FINISHED)].value_counts()
     return Judgement(
-        rows.assign(inside=inside), len(keys), len(ended), {str(s): int(n) for s, n in lost.items()}
-    )
+        rows.assign(inside=inside), said["key"].nunique(), len(ended),
+        {str(name): int(n) for name, n in lost.items()},
+    )  # fmt: skip
+
+
+def _numbers(table: pd.DataFrame, name: str, source: str) -> pd.Series:
+    """A column as finite numbers, or InputError naming the key and the value."""
+    values = pd.to_numeric(table[name], errors="coerce")
+    if (wrong := ~np.isfinite(values)).any():
+        key, value = table.loc[wrong, ["key", name]].iloc[0]
+        raise InputError(f"{source}: key {key}: {name}: {value!r}: must be a number")
+    return values

@@ -83,8 +83,29 @@ def finished(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
 
 
 def is_export(table: pd.DataFrame) -> bool:
-    """Whether a table has the columns that `moebook runs table` writes."""
-    return {"key", "study", "purpose", "text", "numerics"} <= set(table.columns)
+    """Whether a table has the columns that `moebook runs table` writes; its text may have been dropped."""
+    return {"key", "study", "purpose", "numerics"} <= set(table.columns)
+
+
+def of_one_text(table: pd.DataFrame, text: str, source: Path | str) -> pd.DataFrame:
+    """The rows of a text of an exported table; of the only one, where none is named.
+
+    Another table is returned as it is. Raises InputError where there is no such text, or several and none
+    is named.
+    """
+    if not is_export(table) or "text" not in table:
+        if text:
+            raise InputError(f"fit: --text: {text}: {source} is no table of records, which has texts")
+        return table
+    named = table["text"].fillna("").astype(str)
+    rows = table[named == text] if text else table
+    texts = sorted(set(named))
+    if rows.empty:
+        raise InputError(f"{source}: text: {text}: no such runs (known: {', '.join(texts) or 'none'})")
+    if not text and len(texts) > 1:
+        listed = ", ".join(texts)
+        raise InputError(f"{source}: text: {listed}: losses compare within one text; choose by --text")
+    return rows
 
 
 def _of_the_table(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:

@@ -16,7 +16,7 @@ from moebook.bayes.doubts import Doubt, doubts
 from moebook.bayes.effects import Wanted
 from moebook.bayes.identity import identity, ingredients
 from moebook.bayes.priors import Priors
-from moebook.bayes.reading import finished, read_table
+from moebook.bayes.reading import finished, of_one_text, read_table
 from moebook.errors import InputError
 
 #: Effective draws asked for where there were too few, as a multiple of what is needed: chains differ.
@@ -91,7 +91,7 @@ class Request:
 
     @property
     def identity(self) -> str:
-        """sha256 of everything that decides the posterior."""
+        """sha256 of everything that decides the posterior; how many draws are taken of it is not a part."""
         return identity(self.ingredients)
 
     def reading(self) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def request(
     if not isinstance(table, pd.DataFrame):
         source = str(table)
         table = read_table(table)
-    table, excluded = finished(table)
+    table, excluded = finished(of_one_text(table, "", source))
     if table.empty:
         raise InputError(f"{source}: status: no run is finished")
     if priors.robust and wanted is not None and wanted.noise_by_compute:

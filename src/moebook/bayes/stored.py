@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from moebook.bayes.reading import finished, is_export, read_table
+from moebook.bayes.reading import finished, of_one_text, read_table
 from moebook.errors import InputError
 from moebook.runs.table import load_table
 
@@ -21,16 +21,11 @@ def read_runs(table: Path, text: str) -> tuple[pd.DataFrame, str, dict[str, int]
     # Row numbers mean nothing to a reader of records: their keys do.
     label = f"{table}" + (f" ({text})" if text else "")
     if not table.is_dir():
-        read = read_table(table)
-        if is_export(read):
-            read = _of_one_text(read, text, table)
-        elif text:
-            raise InputError(f"fit: --text: {text}: {table} is no table of records, which has texts")
-        rows, excluded = finished(read)
+        rows, excluded = finished(of_one_text(read_table(table), text, table))
         if rows.empty:
             raise InputError(f"{table}: status: no run is finished, or made for the table")
         return rows, label, excluded
-    rows = _of_one_text(load_table(table), text, table)
+    rows = of_one_text(load_table(table), text, table)
     # A run that was made to tune a recipe, or held out to be forecast, is not of the table.
     why = rows["purpose"].where(rows["purpose"] != "", rows["status"])
     done = rows[why == "done"]
@@ -38,15 +33,3 @@ def read_runs(table: Path, text: str) -> tuple[pd.DataFrame, str, dict[str, int]
     if done.empty:
         raise InputError(f"{table}: status: no run is done, or made for the table")
     return done.reset_index(drop=True), label, {str(name): int(count) for name, count in left_out.items()}
-
-
-def _of_one_text(every: pd.DataFrame, text: str, table: Path) -> pd.DataFrame:
-    """The rows of a text; of the only one, where none is named."""
-    rows = every[every["text"] == text] if text else every
-    texts = sorted(set(every["text"]))
-    if rows.empty:
-        raise InputError(f"{table}: text: {text or 'any'}: no runs; there are {', '.join(texts) or 'none'}")
-    if len(set(rows["text"])) > 1:
-        named = ", ".join(texts)
-        raise InputError(f"{table}: text: {named}: losses compare within one text; choose by --text")
-    return rows

@@ -144,7 +144,8 @@ def spent(table: pandas.DataFrame, decay_share: float) -> tuple[float, float]:
     Runs of one model, seed and rate branch off one trunk, so each carries the trunk's cost up to its end. Of
     the longest all is counted, of the others their own decay, `decay_share` of each.
     """
-    trunk = ["study", "text", "width", "sparsity", "seed", "learning_rate", "batch_tokens"]
+    trunk = ["study", "text", "width", "sparsity", "seed", "learning_rate", "batch_tokens", "granularity",
+             "active", "shared_experts"]  # fmt: skip
     totals = []
     for column in ("compute_flops", "wall_seconds"):
         by_trunk = table.groupby(trunk)[column]

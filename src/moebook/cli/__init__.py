@@ -39,7 +39,8 @@ def main() -> None:
     """Run the command line; what cannot be used ends in one line and exit code 2."""
     try:
         code = app(standalone_mode=False) or 0
-        sys.stdout.flush()
+        if sys.stdout:  # a shell may have closed it
+            sys.stdout.flush()
         sys.exit(code)
     except InputError as error:
         _refuse(str(error))

@@ -36,8 +36,8 @@ def judge(
     from moebook.bayes.reading import read_table
     from moebook.runs.table import load_table
 
-    read = load_table(by) if by.is_dir() else _with_numbers(read_table(by))
-    found = compare(_with_numbers(read_table(forecast)), read, str(forecast))
+    read = load_table(by) if by.is_dir() else read_table(by)
+    found = compare(read_table(forecast), read, str(forecast))
     answer: dict[str, Any] = {"asked": found.asked, "done": found.done, "without_loss": found.without_loss}
     answer["inside"] = [{"interval": level, "runs": n} for level, n in found.inside.items()]
     rows = found.rows[["key", "interval", "run_low_nats", "run_median_nats", "run_high_nats", "loss_nats"]]
@@ -62,16 +62,3 @@ def judge(
     lost = "".join(f", {n} {status}" for status, n in found.without_loss.items())
     missing = found.asked - found.done - sum(found.without_loss.values())
     typer.echo(f"{found.asked} runs were forecast: {found.done} done{lost}, {missing} not made yet")
-
-
-def _with_numbers(table):  # noqa: ANN001, ANN202
-    """A table that was read as text, with numbers where every value of a column is one."""
-    import pandas as pd
-
-    def numbers(column: pd.Series) -> pd.Series:
-        try:
-            return column if column.name == "key" else pd.to_numeric(column)
-        except (ValueError, TypeError):
-            return column
-
-    return table.apply(numbers)

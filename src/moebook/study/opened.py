@@ -72,8 +72,8 @@ class Costs:
 class Opened:
     """A study's trunks (those asked for) with the status of each of their runs that has a record.
 
-    unscored: keys of the runs in the store that are done and have no score; purposes: of the
-    runs that are done, "" for those of the table.
+    unscored: keys of the runs in the store that are done and have no score; purposes: of the runs in the
+    store, "" for those of the table.
     """
 
     study: Study
@@ -102,19 +102,18 @@ class Opened:
 
         Raises InputError for what was held out, or is to be held out and is in the table: no run is both.
         """
-        found = {
-            key: self.purposes[key]
-            for key in sorted(cell.key for trunk in self.trunks for cell in trunk.cells)
-            if key in self.purposes
-        }
+        keys = sorted(cell.key for trunk in self.trunks for cell in trunk.cells)
+        found = {key: self.purposes[key] for key in keys if key in self.purposes}
         asked = self.study.purpose
         for key, purpose in found.items():
             if purpose != asked and HELD_OUT in (purpose, asked):
-                made = purpose or "the table"
+                made, wants = purpose or "the table", asked or "the table"
                 raise InputError(
-                    f"{self.study.name}: {key}: was made for {made}: no run is both held out and fitted"
+                    f"{self.study.name}: {key}: is there for {made}, and cannot be for {wants}: what is held "
+                    "out serves nothing else"
                 )
-        wanted = [] if asked else [key for key, purpose in found.items() if purpose]
+        done = {key for key in found if self.statuses[key] == "done"}
+        wanted = [] if asked else [key for key, purpose in found.items() if purpose and key in done]
         for key in wanted:
             Store(self.runs).take_over(key)
         return len(wanted)
@@ -230,7 +229,7 @@ def open_study(
         study, identity, heldout_tokens, tuple(select(trunks, only) if only else trunks),
         {row["key"]: row["status"] for row in rows}, Rates.of(rows, "cuda" if cuda else "cpu"), cuda,
         Path(runs), _unscored(rows),
-        {row["key"]: row["purpose"] for row in rows if row["status"] == "done"},
+        {row["key"]: row["purpose"] for row in rows},
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from moebook.book.contents.runs import text_title
 from moebook.book.say import listed
 from moebook.figures import page
-from moebook.figures.style import flops_text, sparsity_text
+from moebook.figures.style import count_text, flops_text
 
 if TYPE_CHECKING:
     import pandas
@@ -22,9 +22,10 @@ MEANING = {
     "held-out": "to be forecast before they were made",
     "first-recipe": "by an earlier recipe, whose rate was not tuned",
 }
-#: A cell: what must be the same in two runs that differ in how their experts are cut.
-_CELL = ["text", "budget_flops", "width", "sparsity", "seed", "learning_rate", "batch_tokens", "numerics"]
+_CELL = ["text", "budget_flops", "width", "seed", "batch_tokens", "numerics"]
 _CUT = ["granularity", "active", "shared_experts"]
+#: Two models whose sizes differ by less than this, in logarithms, are of one size here.
+NEAR = 0.15
 
 
 def purposes(table: pandas.DataFrame) -> str:
@@ -41,66 +42,83 @@ def purposes(table: pandas.DataFrame) -> str:
 
 def cut(granularity: int, active: int, shared: int) -> str:
     """How experts are cut, in words."""
-    size = {1: "whole", 2: "halves", 4: "quarters"}.get(granularity, f"parts of 1/{granularity}")
-    return f"{active} {size}" + (f" and {shared} shared" if shared else "")
+    known = {1: ("whole", "whole"), 2: ("half", "halves"), 4: ("quarter", "quarters")}
+    one, several = known.get(granularity, (f"1/{granularity}", f"parts of 1/{granularity}"))
+    size = one if active == 1 else several
+    return f"{active} {size}" + (f" and {shared} shared {one if shared == 1 else several}" if shared else "")
 
 
 def granularity_runs(table: pandas.DataFrame) -> pandas.DataFrame:
-    """The runs that differ in how their experts are cut and in nothing else, those of the study among them;
-    with `budget_flops`, two digits of the compute, and `cut`, in words. Empty where none was made."""
+    """The runs that differ in how their experts are cut, and the study's own of the same budget, width and
+    seed that are nearest in size N; with `budget_flops`, two digits of the compute, `cut`, in words, and
+    `like`, the sparsity of that run of the study. Empty where none was made."""
+    import pandas as pd
+
     done = table[table["status"] == "done"]
     done = done.assign(budget_flops=[float(f"{c:.1e}") for c in done["compute_flops"]])
-    done["learning_rate"] = done["learning_rate"].round(12)
-    made = done[done["purpose"] == GRANULARITY]
-    rows = done[done["purpose"].isin(["", GRANULARITY])].merge(made[_CELL].drop_duplicates(), on=_CELL)
-    words = [cut(*map(int, row)) for row in rows[_CUT].itertuples(index=False)]
-    return rows.assign(cut=words).drop_duplicates([*_CELL, *_CUT]).reset_index(drop=True)
+    own = done[done["purpose"] == ""]
+    rows = []
+    for _, run in done[done["purpose"] == GRANULARITY].iterrows():
+        same = own[(own[_CELL] == run[_CELL]).all(axis=1) & (own["sparsity"] > 0)]
+        far = np.abs(np.log(same["params"] / run["params"]))
+        if len(same) and far.min() < NEAR:
+            nearest = same.loc[far.idxmin()]
+            rows += [run.to_dict() | {"like": nearest["sparsity"]},
+                     nearest.to_dict() | {"like": nearest["sparsity"]}]  # fmt: skip
+    found = pd.DataFrame(rows).drop_duplicates("key") if rows else done.iloc[:0].assign(like=[])
+    words = [cut(*map(int, row)) for row in found[_CUT].itertuples(index=False)]
+    return found.assign(cut=words).reset_index(drop=True)
 
 
 def granularity_table(table: pandas.DataFrame) -> page.Html:
-    """The loss by how experts are cut, a column a sparsity: the mean over seeds, with its standard error from
-    the spread between seeds, pooled over the table."""
+    """Size and loss by how experts are cut; the loss is the mean over seeds, with its standard error from the
+    spread between seeds, pooled over the table."""
     import pandas as pd
 
     runs = granularity_runs(table)
     if runs.empty:
         return page.Html("")
+    cells = runs.groupby([*_CUT, "like", "text", "budget_flops", "width"])["loss_nats"]
+    freedom = int((cells.count() - 1).sum())
+    sd = float(np.sqrt((cells.var(ddof=1) * (cells.count() - 1)).sum() / freedom)) if freedom else np.nan
     rows = []
-    for (text, budget, width), part in runs.groupby(["text", "budget_flops", "width"]):
-        cells = part.groupby([*_CUT, "cut", "sparsity"])["loss_nats"]
-        freedom = int((cells.count() - 1).sum())
-        sd = float(np.sqrt((cells.var(ddof=1) * (cells.count() - 1)).sum() / freedom)) if freedom else np.nan
-        for (*_, words), row in part.groupby([*_CUT, "cut"]):
-            entry = {"text": text_title(str(text)), "C (FLOPs)": flops_text(float(budget)),
-                     "width": int(width), "experts a token uses": words}  # fmt: skip
-            for sparsity, losses in row.groupby("sparsity")["loss_nats"]:
-                error = f" ± {sd / np.sqrt(len(losses)):.3f}" if freedom else ""
-                entry[f"S = {sparsity_text(float(sparsity))}"] = f"{losses.mean():.3f}{error}"
-            rows.append(entry)
+    for (text, budget, _, _, *_), part in runs.groupby(
+        ["text", "budget_flops", "like", "granularity", "active", "shared_experts"]
+    ):
+        first, losses = part.iloc[0], part["loss_nats"]
+        error = f" ± {sd / np.sqrt(len(losses)):.3f}" if freedom else ""
+        rows.append(
+            {"text": text_title(str(text)), "C (FLOPs)": flops_text(float(budget)),
+             "experts a token uses": first["cut"], "of": str(int(first["experts"])),
+             "N": count_text(first["params"]), "active": count_text(first["params_active"]),
+             "bytes seen": count_text(first["tokens"]), "loss (nats/byte)": f"{losses.mean():.3f}{error}"}
+        )  # fmt: skip
     return page.table(
-        pd.DataFrame(rows).fillna(""), "Loss (nats per byte) by how the experts are cut; all models of a row "
-        "of budgets, sizes and sparsities cost the same", wrap=("experts a token uses",),
+        pd.DataFrame(rows), "Experts cut in different ways, at the same budget and width",
+        wrap=("experts a token uses",),
     )  # fmt: skip
 
 
 def granularity_in_words(table: pandas.DataFrame) -> str:
-    """Which cut has the lowest loss, and by how much beside its error; Markdown."""
+    """What each cut gains or loses against the study's own, with a 95 % interval; Markdown."""
+    from scipy import stats
+
     runs = granularity_runs(table)
     if runs.empty:
         return "No run of this table was made with experts cut otherwise."
     lines = []
-    for (text, budget), part in runs.groupby(["text", "budget_flops"]):
-        # Cells and seeds have levels of their own: a cut is compared with the others in the same cell.
-        wide = part.pivot_table(index=_CELL, columns="cut", values="loss_nats").dropna()
-        if len(wide) < 2 or wide.shape[1] < 2:
+    own = runs[runs["purpose"] == ""].set_index([*_CELL, "like"])["loss_nats"]
+    for words, part in runs[runs["purpose"] == GRANULARITY].groupby("cut", sort=False):
+        # Budget, size and seed have levels of their own: only runs of the same are compared.
+        gap = (part.set_index([*_CELL, "like"])["loss_nats"] - own).dropna()
+        if len(gap) < 2:
             continue
-        means = wide.mean().sort_values()
-        gap = wide[means.index[-1]] - wide[means.index[0]]
-        error = gap.std(ddof=1) / np.sqrt(len(gap))
-        sure = "more than twice its standard error" if gap.mean() > 2 * error else "within twice its error"
-        lines.append(
-            f"**{text_title(str(text))}**, {flops_text(float(budget))} FLOPs: over {len(wide)} cells and "
-            f"seeds, {means.index[0]} have the lowest mean loss and {means.index[-1]} the highest; the "
-            f"difference is {gap.mean():.3f} ± {error:.3f} nats, {sure}."
-        )
-    return "\n\n".join(lines)
+        half = float(stats.t.ppf(0.975, len(gap) - 1) * gap.std(ddof=1) / np.sqrt(len(gap)))
+        mean = float(gap.mean())
+        same = "no different, as far as these tell"
+        verdict = "worse" if mean > half else "better" if mean < -half else same
+        lines.append(f"- {words}: {mean:+.3f} ± {half:.3f} nats in {len(gap)} pairs, {verdict}")
+    return (
+        "Against the study's own cut at the same budget, width and seed, and at nearly the same number of "
+        "parameters (the mean difference of the losses, with a 95 % interval):\n\n" + "\n".join(lines)
+    )
