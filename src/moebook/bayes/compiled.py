@@ -56,7 +56,7 @@ def compiled_model(law: laws.Law, priors: Priors, form: Form) -> tuple[pm.Model,
 def _key(law: laws.Law, priors: Priors, form: Form) -> str:
     """sha256 of everything that decides the machine code."""
     folder = Path(__file__).parent
-    own = ("compiled.py", "density.py", "elementary.py", "kernel.py", "model.py", "totals.py")
+    own = ("compiled.py", "density.py", "elementary.py", "kernel.py", "model.py", "totals.py", "writer.py")
     sources = [*law.files(), *(folder / name for name in own)]
     code = {
         "law": law.name,

@@ -18,7 +18,9 @@ from pymc.initial_point import make_initial_point_fn
 from pytensor.compile.mode import Mode, get_mode
 from pytensor.link.numba.linker import NumbaLinker
 
-from moebook.bayes.kernel import FAST_MATH, NAMES, CannotWrite, write
+from moebook.bayes.elementary import FAST_MATH, NAMES
+from moebook.bayes.kernel import write
+from moebook.bayes.writer import CannotWrite
 
 _INTEGER, _SIZE, _ADDRESS = numba.types.int64, numba.types.uint64, numba.types.voidptr
 _NUMBERS = numba.types.CPointer(numba.types.double)

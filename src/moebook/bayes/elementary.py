@@ -1,8 +1,8 @@
-"""exp, log and log1p that a compiler can run on several rows at once; a library's take one number at a time.
+"""What a written density calls: products of tables, and exp, log and log1p that run on several rows at once.
 
-Both reduce their argument to a short interval, where a polynomial (exp) or the fdlibm series of log((1 + s) /
-(1 - s)) is exact to the last bit or the one before, without a branch or a table. Powers of two are taken from
-and put into the bits of a float.
+A library's take one number at a time. Ours reduce their argument to a short interval, where a polynomial (exp) or
+the fdlibm series of log((1 + s) / (1 - s)) is exact to the last bit or the one before, without a branch or a
+table. Powers of two are taken from and put into the bits of a float.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 import numba
 import numpy as np
 
+#: Sums may be reordered, so that they run in vector registers; NaN and infinity stay what they are.
+FAST_MATH = {"arcp", "contract", "nsz", "reassoc"}
 #: Reordering would undo the rounding that both rest on; a caller's own options must not be taken over.
 #: A call that is not written out where it stands keeps a loop from running on several rows.
 _OPTIONS: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy", "forceinline": True}
@@ -71,3 +73,33 @@ def log1p(x: float) -> float:
     """log(1 + x) within three units of the last place: log of the rounded sum, and what rounding it lost."""
     u = 1.0 + x
     return log(u) + (x - (u - 1.0)) / u
+
+
+@numba.njit(fastmath=FAST_MATH)
+def product(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """matrix [n, m] times vector [m]."""
+    out = np.empty(matrix.shape[0])
+    for i in range(matrix.shape[0]):
+        total = 0.0
+        for j in range(matrix.shape[1]):
+            total += matrix[i, j] * vector[j]
+        out[i] = total
+    return out
+
+
+@numba.njit(fastmath=FAST_MATH)
+def transposed_product(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """matrix [n, m] transposed times vector [n], in the order of the memory."""
+    out = np.zeros(matrix.shape[1])
+    for i in range(matrix.shape[0]):
+        for j in range(matrix.shape[1]):
+            out[j] += matrix[i, j] * vector[i]
+    return out
+
+
+#: What a written function finds in its globals.
+NAMES: dict[str, Any] = {
+    **{name: getattr(math, name) for name in ("expm1", "inf", "nan", "sqrt")},
+    "exp": exp, "log": log, "log1p": log1p, "np": np,
+    "product": product, "transposed_product": transposed_product,
+}  # fmt: skip
