@@ -1,8 +1,8 @@
 """What a written density calls: products of tables, and exp, log and log1p that run on several rows at once.
 
-A library's take one number at a time. Ours reduce their argument to a short interval, where a polynomial (exp) or
-the fdlibm series of log((1 + s) / (1 - s)) is exact to the last bit or the one before, without a branch or a
-table. Powers of two are taken from and put into the bits of a float.
+A library takes one number at a time. Ours reduce their argument to a short interval, where a polynomial (exp)
+or the fdlibm series of log((1 + s) / (1 - s)) is exact to the last bit or the one before, without a branch or
+a table. Powers of two are taken from and put into the bits of a float.
 """
 
 from __future__ import annotations
