@@ -119,7 +119,7 @@ FILES = {
         ("missing.csv", CHINCHILLA, "missing.csv: no such file"),
         ("fine.csv", ("--law", "kaplan"), "law: kaplan: unknown; there are abnar, chinchilla"),
         ("fine.csv", ("--law", "chinchilla", "--columns", "params"), "--columns: params: must look like"),
-        ("fine.csv", ("--law", "chinchilla", "--text", "english"), "--text: english: only a folder"),
+        ("fine.csv", ("--law", "chinchilla", "--text", "english"), "fine.csv is no table of records"),
     ],
 )
 def test_bad_input_ends_in_one_line_and_code_2(tmp_path, monkeypatch, capsys, file, options, says):

@@ -1,6 +1,7 @@
 """The commands as a shell sees them: exit codes, one-line errors, nothing written."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -122,7 +123,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(words):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_output_that_finds_no_room_or_no_reader_ends_in_a_line(tmp_path):
-    command = f"{sys.executable} -m moebook study plan quick --json"
+    command = f"{shlex.quote(sys.executable)} -m moebook study plan quick --json"
     full = subprocess.run(["sh", "-c", f"{command} > /dev/full"], capture_output=True, text=True)
     *_, last = full.stderr.splitlines()  # a cold cache shows its bars before
     assert full.returncode == 2 and last == "error: output: No space left on device"
