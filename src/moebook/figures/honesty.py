@@ -53,7 +53,7 @@ def coverages(
         axes.set_xlim(-0.03, 1.03)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "¼", "½", "¾", "1"])
         axes.set_title(f"{100 * level:.0f} % intervals")
-    figure.supxlabel("share of runs inside", fontsize=9)
+        axes.set_xlabel("share of runs inside")
     panels[0].set_yticks(rows, list(names))
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2)

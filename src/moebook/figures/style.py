@@ -24,8 +24,9 @@ PALETTE = (
     "#e69f00",
     "#56b4e9",
     "#8b6f47",
-)  # Okabe and Ito 2008, and a brown
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # never colour alone
+    "#808080",
+)  # Okabe and Ito 2008, a brown and a grey
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")  # never colour alone
 ACCENT = PALETTE[0]
 
 SETTINGS = {
@@ -132,6 +133,8 @@ def sparsity_axis(axes: Axes, top: float, axis: str = "x") -> None:
     target.set_major_locator(FixedLocator(ticks))
     target.set_major_formatter(FuncFormatter(lambda value, _: sparsity_text(1 - 2.0**-value)))
     target.set_minor_locator(NullLocator())
+    if axis == "x" and len(ticks) > 6:  # 63/64 and 127/128 side by side would run into each other
+        axes.tick_params(axis="x", rotation=45)
 
 
 def count_axis(axes: Axes, unit: str, axis: str = "x") -> None:
