@@ -14,7 +14,15 @@ ROWS = [(1e6 * 2**i, 1e8 * 3**j, 1.7 + 400 / (1e6 * 2**i) ** 0.34 + 410 / (1e8 *
         for i in range(5) for j in range(4)]  # fmt: skip
 
 
-def test_an_interrupt_that_the_sampler_swallows_is_raised():
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as a terminal's process has it; a process in the background begins by ignoring it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_that_the_sampler_swallows_is_raised(ctrl_c):
     with pytest.raises(KeyboardInterrupt):
         with ended_by_ctrl_c():
             try:
@@ -25,7 +33,7 @@ def test_an_interrupt_that_the_sampler_swallows_is_raised():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_what_it_leaves_broken_is_no_error_of_its_own():
+def test_what_it_leaves_broken_is_no_error_of_its_own(ctrl_c):
     with pytest.raises(KeyboardInterrupt):
         with ended_by_ctrl_c():
             try:
