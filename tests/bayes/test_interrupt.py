@@ -22,12 +22,17 @@ def ctrl_c():
     signal.signal(signal.SIGINT, before)
 
 
+def press():
+    """Ctrl-C, and what the sampler is at meanwhile."""
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(1)
+
+
 def test_an_interrupt_that_the_sampler_swallows_is_raised(ctrl_c):
     with pytest.raises(KeyboardInterrupt):
         with ended_by_ctrl_c():
             try:
-                os.kill(os.getpid(), signal.SIGINT)
-                time.sleep(1)
+                press()
             except KeyboardInterrupt:
                 pass  # as the sampler does, which then returns the draws that it has
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -37,8 +42,7 @@ def test_what_it_leaves_broken_is_no_error_of_its_own(ctrl_c):
     with pytest.raises(KeyboardInterrupt):
         with ended_by_ctrl_c():
             try:
-                os.kill(os.getpid(), signal.SIGINT)
-                time.sleep(1)
+                press()
             except KeyboardInterrupt:
                 raise ValueError("draws of unequal length") from None
     with pytest.raises(ValueError, match="an error of its own"):

@@ -91,7 +91,7 @@ class Request:
 
     @property
     def identity(self) -> str:
-        """sha256 of everything that decides the posterior; how many draws are taken of it is not a part."""
+        """sha256 of everything that decides the posterior; not of how often `fit` drew anew."""
         return identity(self.ingredients)
 
     def reading(self) -> dict[str, Any]:

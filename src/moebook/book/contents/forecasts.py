@@ -22,12 +22,10 @@ def written_forecasts() -> list[Path]:
 @cache
 def judged(path: Path):  # noqa: ANN201
     """A written forecast beside the runs of the table."""
-    import pandas as pd
-
     from moebook.bayes.judging import judge
     from moebook.runs.table import load_table
 
-    return judge(pd.read_csv(path, dtype={"key": str}), load_table(runs_folder()), str(path))
+    return judge(_said(path), load_table(runs_folder()), str(path))
 
 
 def _said(path: Path) -> Any:
