@@ -27,6 +27,7 @@ from moebook.bayes.density import compile_model, starting_point
 from moebook.bayes.identity import plain
 from moebook.bayes.model import Form, build, sampled_names
 from moebook.bayes.priors import Priors
+from moebook.bayes.reduced import build as build_reduced
 from moebook.files import cache_folder, canonical_json, sha256_hex, write_atomic
 
 # PyTensor fuses up to 32 operands where there is no C compiler, a limit of NumPy's loops that Numba has not.
@@ -38,13 +39,18 @@ _CODE = ("compiled_logp_func", "compiled_expand_func")
 _MADE: dict[tuple[Any, ...], tuple[pm.Model, Any]] = {}
 
 
-def compiled_model(law: laws.Law, priors: Priors, form: Form) -> tuple[pm.Model, Any]:
-    """A law's model and its compiled form, which takes any rows (`model.data_of`); once in a process."""
-    key = (law.function, law.totals, tuple(law.priors.items()), priors, form)
+def compiled_model(
+    law: laws.Law, priors: Priors, form: Form, reduced: bool = False
+) -> tuple[pm.Model, Any]:
+    """A law's model and its compiled form, which takes any rows (`model.data_of`); once in a process.
+
+    reduced: the model of `moebook.bayes.reduced`, which takes a `Reduction`'s data.
+    """
+    key = (law.function, law.totals, tuple(law.priors.items()), priors, form, reduced)
     if key not in _MADE:
-        model = build(law, priors, form)
+        model = (build_reduced if reduced else build)(law, priors, form)
         kept = [*sampled_names(law, priors, form), *(["discrepancy_weights"] if priors.robust else [])]
-        file = cache_folder() / "compiled" / f"{_key(law, priors, form)}.numba"
+        file = cache_folder() / "compiled" / f"{_key(law, priors, form, reduced)}.numba"
         compiled = _read(file, model)
         if compiled is None:
             compiled = compile_model(model, kept)
@@ -53,10 +59,11 @@ def compiled_model(law: laws.Law, priors: Priors, form: Form) -> tuple[pm.Model,
     return _MADE[key]
 
 
-def _key(law: laws.Law, priors: Priors, form: Form) -> str:
+def _key(law: laws.Law, priors: Priors, form: Form, reduced: bool = False) -> str:
     """sha256 of everything that decides the machine code."""
     folder = Path(__file__).parent
-    own = ("compiled.py", "density.py", "elementary.py", "kernel.py", "model.py", "totals.py", "writer.py")
+    own = ("compiled.py", "density.py", "elementary.py", "kernel.py", "model.py", "reduced.py", "totals.py",
+           "writer.py")  # fmt: skip
     sources = [*law.files(), *(folder / name for name in own)]
     code = {
         "law": law.name,
@@ -64,6 +71,7 @@ def _key(law: laws.Law, priors: Priors, form: Form) -> str:
         "priors": asdict(priors),
         "law_priors": {name: asdict(prior) for name, prior in law.priors.items()},
         "form": asdict(form),
+        "reduced": reduced,
         "versions": {
             name: importlib.metadata.version(name)
             for name in ("llvmlite", "numba", "numpy", "nutpie", "pymc", "pytensor", "scipy")

@@ -20,16 +20,17 @@ from rich.console import Console
 from threadpoolctl import threadpool_limits
 
 from moebook import laws
+from moebook.bayes import reduced
 from moebook.bayes.assembly import assemble
 from moebook.bayes.compiled import compiled_model
 from moebook.bayes.effects import Wanted
 from moebook.bayes.gates import Gate, too_few
 from moebook.bayes.interrupt import ended_by_ctrl_c
-from moebook.bayes.model import DIMS, Form, prior_variables
+from moebook.bayes.model import DIMS, Form, build, prior_variables
 from moebook.bayes.posterior import Posterior
 from moebook.bayes.prepared import Prepared
 from moebook.bayes.priors import Priors
-from moebook.bayes.request import Sampler, request
+from moebook.bayes.request import Request, Sampler, request
 
 
 def fit(
@@ -72,25 +73,55 @@ def fit(
     law, priors = asked.law, asked.priors
     made = Prepared.of(law, asked.rows, priors)
     data = made.data(law, asked.rows)
-    with _say(progress, f"compiling {law.name}"):
-        model, compiled = compiled_model(law, priors, made.form)
+    model = build(law, priors, made.form)
     with model:
-        pm.set_data(data)  # where chains start, and the prior, must not hang on an earlier fit's rows
-    compiled = compiled.with_data(**(data if priors.robust else seen(data)))
+        pm.set_data(data)
+    with _say(progress, "prior draws"):
+        prior = _draw_prior(model, law, priors, made.form, sampler, asked.seed)
+    few = None
+    if len(asked.rows) >= reduced.ROWS and reduced.reducible(priors, made.form):
+        with _say(progress, f"finding rows that stand for all {len(asked.rows):,}"):
+            totals = {name: prior[name].values[0] for name in law.totals}
+            few = reduced.reduction(law, made.units, totals, seen(data))
     excluded = {**asked.excluded, **(excluded or {})}
-    prior = None
-    attempt: tuple[int, int, float] | None = sampler.first
-    while attempt:
-        if prior is not None and progress:
-            Console(stderr=True).print("a gate failed: once more, with more draws", highlight=False)
-        trace = _sample(compiled, sampler.chains, *attempt, asked.seed, progress)
-        with _say(progress, "prior draws, gates and checks"):
-            if prior is None:
-                prior = _draw_prior(model, law, priors, made.form, sampler, asked.seed)
-            posterior = assemble(trace, prior, asked, made, excluded)
-        short = too_few([Gate(**gate) for gate in posterior.summary["gates"]])
-        attempt = None if posterior.passed else sampler.after(attempt, short)
+    for reduction in (few, None) if few else (None,):
+        with _say(progress, f"compiling {law.name}"):
+            compiled = _compiled(asked, made, data, reduction)
+        attempt: tuple[int, int, float] | None = sampler.first
+        while attempt:
+            if attempt != sampler.first and progress:
+                Console(stderr=True).print("a gate failed: once more, with more draws", highlight=False)
+            trace = _sample(compiled, sampler.chains, *attempt, asked.seed, progress)
+            with _say(progress, "gates and checks"):
+                posterior = assemble(trace, prior, asked, made, excluded)
+            short = too_few([Gate(**gate) for gate in posterior.summary["gates"]])
+            attempt = None if posterior.passed else sampler.after(attempt, short)
+        if reduction is None or _is_exact(reduction, trace):
+            break
+        if progress:
+            Console(stderr=True).print("they do not: once more, with all rows", highlight=False)
     return posterior
+
+
+def _compiled(
+    asked: Request, made: Prepared, data: Mapping[str, np.ndarray], reduction: reduced.Reduction | None
+) -> Any:
+    """The compiled model with the rows, or with what stands for them."""
+    law, priors = asked.law, asked.priors
+    model, compiled = compiled_model(law, priors, made.form, reduced=reduction is not None)
+    with model:  # where chains start must not hang on an earlier fit's rows
+        pm.set_data(reduction.data if reduction else dict(data))
+    if reduction:
+        return compiled.with_data(**reduction.data)
+    return compiled.with_data(**(data if priors.robust else seen(data)))
+
+
+def _is_exact(reduction: reduced.Reduction, trace: az.InferenceData) -> bool:
+    """Whether nodes stand for all rows where the chains have been."""
+    draws = {n: v.values.ravel() for n, v in trace.posterior.data_vars.items() if v.ndim == 2}
+    some = np.linspace(0, draws["noise_scale"].size - 1, 200).round().astype(int)
+    draws = {name: values[some] for name, values in draws.items()}
+    return reduction.worst_change(draws, draws["noise_scale"]) < reduced.CHANGE
 
 
 def seen(data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
