@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from moebook.cli.study_end import counts, end, never_scored, tell_what_lacks
 from moebook.cli.tuning import tune
 
 if TYPE_CHECKING:
-    from moebook.study import Job, Opened
+    from moebook.study import Opened
 
 NameArgument = Annotated[str, typer.Argument(help="A study of the folder studies, or a path to a .yml file.")]
 FolderOption = Annotated[
@@ -107,7 +108,7 @@ def plan_study(
         f"({opened.rates.source})",
         f"disk: {compact(costs.record_bytes)}B of records stay, up to {compact(costs.checkpoint_bytes)}B of "
         "checkpoints while it runs",
-        *_never_scored(opened.never_scored()),
+        *never_scored(opened.never_scored()),
     ):
         typer.echo(line)
 
@@ -173,10 +174,10 @@ def run_study(
         checkpoint_seconds, scores=opened.study.scores, data=data, purpose=opened.study.purpose,
     )  # fmt: skip
     if not trunks:
-        report = {"asked": 0, "stopped": "", "failures": []} | _counts(opened)
-        _end(report, as_json, 0.0)
+        report = {"asked": 0, "stopped": "", "failures": []} | counts(opened)
+        end(report, as_json, 0.0)
         return
-    _tell_what_lacks(job)
+    tell_what_lacks(job)
     pool: Any = LocalPool
     if on == "ray":
         from moebook.study.ray import RayPool
@@ -201,60 +202,8 @@ def run_study(
         for trunk, reason in state.failures
     ]
     opened = opened.again()
-    report = {"asked": state.cells, "stopped": state.stopped, "failures": failures} | _counts(opened)
-    _end(report, as_json, time.monotonic() - state.started)
-
-
-def _counts(opened: Opened) -> dict[str, int]:
-    return opened.counts() | {"never_scored": opened.never_scored()}
-
-
-def _never_scored(number: int) -> list[str]:
-    """What to say of runs that were made before their study asked for scores."""
-    if not number:
-        return []
-    return [
-        f"{number} done runs have no scores and will get none: their weights are gone; a new --runs folder "
-        "trains and scores them again"
-    ]
-
-
-def _tell_what_lacks(job: Job) -> None:
-    """Say before the work which scores will not be measured: afterwards the weights are gone."""
-    from moebook.scores import Suite
-    from moebook.text import load_text
-
-    if job.scores:
-        for name, reason in Suite(job.scores, load_text(job.text, job.folder), job.data).lacking().items():
-            typer.echo(f"scores: {name} will not be measured: {reason}", err=True)
-
-
-def _end(report: dict[str, Any], as_json: bool, seconds: float) -> None:
-    """Say how a drive ended; exit code 1 if something failed, in this drive or before it."""
-    if as_json:
-        typer.echo(json.dumps(report | {"seconds": round(seconds, 1)}, allow_nan=False))
-    else:
-        _say_end(report, seconds)
-    if report["failures"] or report["failed"]:
-        raise typer.Exit(1)
-
-
-def _say_end(report: dict[str, Any], seconds: float) -> None:
-    from moebook.cli.tables import duration
-
-    for failure in report["failures"]:
-        where = f"width {failure['width']} sparsity {failure['sparsity']:.5g} seed {failure['seed']}"
-        typer.echo(f"failed: {where}: {failure['reason']}")
-    if report["stopped"]:
-        typer.echo(f"stopped: {report['stopped']}; run again to go on")
-    if report["failed"]:
-        typer.echo("a failed run is not run again unless asked: --retry")
-    for line in _never_scored(report["never_scored"]):
-        typer.echo(line)
-    names = ("done", "diverged", "failed", "missing")
-    typer.echo(
-        ", ".join(f"{report[n]} {n}" for n in names) + f" of {report['cells']} runs; {duration(seconds)}"
-    )
+    report = {"asked": state.cells, "stopped": state.stopped, "failures": failures} | counts(opened)
+    end(report, as_json, time.monotonic() - state.started)
 
 
 def study_status(
