@@ -76,11 +76,21 @@ def chinchilla_posterior(chinchilla_runs):
     )
 
 
-@pytest.fixture(scope="session")
-def made():
-    """The module `made`: posteriors made by hand."""
-    path = Path(__file__).with_name("made.py")
-    spec = importlib.util.spec_from_file_location("made", path)
+def module_of(name):
+    """The module of a file beside this one, which is no test."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def made():
+    """The module `made`: posteriors made by hand."""
+    return module_of("made")
+
+
+@pytest.fixture(scope="session")
+def evaluate():
+    """The module `evaluate`: a compiled density, called as a sampler calls it."""
+    return module_of("evaluate")

@@ -19,6 +19,18 @@ def log_density(compiled, point):
     return value[0], gradient
 
 
+def expanded(compiled, point):
+    """{name: values} of all that a trace keeps at a point [size], as the sampler makes it."""
+    function = ctypes.CFUNCTYPE(ctypes.c_int64, NUMBER, NUMBER, POINTER, POINTER, POINTER)(
+        compiled.compiled_expand_func.address
+    )
+    point, out = np.ascontiguousarray(point, float), np.zeros(compiled.n_expanded)
+    arrays = point, out, compiled.user_data
+    assert function(compiled.n_dim, compiled.n_expanded, *(array.ctypes.data for array in arrays)) == 0
+    names, slices, shapes = compiled.shape_info
+    return {n: out[s].reshape(shape) for n, s, shape in zip(names, slices, shapes, strict=True)}
+
+
 def uncompiled(model, compiled):
     """point [size] -> (log density, gradient [size]) of the model as it was written, not optimised."""
     values = [model.rvs_to_values[variable] for variable in model.free_RVs]

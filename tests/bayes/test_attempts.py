@@ -1,8 +1,6 @@
 """Few draws where they are enough, more where a gate fails; what no row sees is left out of the density."""
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,10 +50,7 @@ def test_settings_that_make_no_sense_are_refused(field, value):
         Sampler(**{field: value})
 
 
-def test_functions_that_no_row_sees_add_nothing_to_the_density(abnar_runs):
-    spec = importlib.util.spec_from_file_location("evaluate", Path(__file__).with_name("evaluate.py"))
-    evaluate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(evaluate)
+def test_functions_that_no_row_sees_add_nothing_to_the_density(abnar_runs, evaluate):
     asked = request(abnar_runs, laws.get("abnar"))
     made = Prepared.of(asked.law, asked.rows, asked.priors)
     whole = made.data(asked.law, asked.rows)

@@ -25,7 +25,7 @@ def refuse(*args, **kwargs):
 
 @pytest.mark.slow
 def test_a_second_process_reads_what_the_first_compiled(made, tmp_path, monkeypatch):
-    """A process that has compiled nothing is one whose memory of models is empty."""
+    """Here a process whose memory of models is empty stands for one that has compiled nothing."""
     monkeypatch.setenv("MOEBOOK_CACHE", str(tmp_path))
     monkeypatch.setattr(compiled, "_MADE", {})
     settings = {"priors": SMALL, "draws": 50, "tune": 50, "progress": False}
@@ -46,6 +46,15 @@ def test_a_second_process_reads_what_the_first_compiled(made, tmp_path, monkeypa
     file.write_bytes(content)
     with pytest.raises(Compiled):
         bayes.fit(made.made_runs(), "chinchilla", **settings)
+
+
+def test_where_machine_code_cannot_be_kept_the_fit_goes_on(made, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("MOEBOOK_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(compiled, "_MADE", {})
+    with pytest.warns(UserWarning, match="machine code is not kept.*file"):
+        model, code = compiled.compiled_model(laws.get("chinchilla"), SMALL, Form(8))
+    assert code.n_dim == len(model.free_RVs)
 
 
 def other_clark():
@@ -71,10 +80,11 @@ def test_code_is_kept_apart_by_all_that_decides_it(monkeypatch):
         compiled._key(law, SMALL, Form(8, groups=2)),
         compiled._key(laws.get("clark"), SMALL, form),
         compiled._key(other_clark(), SMALL, form),
+        compiled._key(law, SMALL, form, reduced=True),
     }
     monkeypatch.setattr("importlib.metadata.version", lambda name: "0")
     keys.add(compiled._key(law, SMALL, form))
-    assert len(keys) == 7
+    assert len(keys) == 8
 
 
 def test_pytensor_fuses_without_its_limit_on_operands():

@@ -1,7 +1,5 @@
 """One function from a whole graph: its density is that of the graph, its text hangs on the graph alone."""
 
-import importlib.util
-from pathlib import Path
 
 import numpy as np
 import nutpie
@@ -20,15 +18,6 @@ from moebook.bayes.priors import Priors
 from moebook.bayes.writer import CannotWrite
 
 SMALL = Priors(pairs=4, growth=0.0)
-
-
-@pytest.fixture(scope="module")
-def evaluate():
-    """The module `evaluate`."""
-    spec = importlib.util.spec_from_file_location("evaluate", Path(__file__).with_name("evaluate.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def random_rows(made, rows=7):

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from moebook import bayes, laws
+from moebook.bayes.assembly import add_weights
 from moebook.bayes.effects import EXPONENTS, Wanted
 from moebook.bayes.model import build
 from moebook.bayes.prepared import Prepared
@@ -130,6 +131,19 @@ def test_noise_that_falls_with_compute_is_seen(made, tmp_path):
     again = bayes.Posterior.load(tmp_path / "posterior")
     assert np.array_equal(again.noise_scale(compute_flops=np.array([1e18])),
                           found.noise_scale(compute_flops=np.array([1e18])))  # fmt: skip
+
+
+def test_weights_of_draws_with_different_noise_are_independent(made):
+    """Rows that say nothing of the misfit: its weights are normals, of every draw its own."""
+    runs = made.made_runs()
+    asked = request(runs, "chinchilla", priors=SMALL, wanted=Wanted(noise_by_compute=True))
+    ready = Prepared.of(asked.law, asked.rows, SMALL)
+    found = made.made_posterior(runs, noise=10.0, misfit=1e-9)
+    add_weights(found, ready, seed=0)
+    weights = found.draws("discrepancy_weights")
+    assert len(np.unique(found.draws("noise_exponent"))) > 3
+    assert len(np.unique(weights[:, 0])) == len(weights)
+    assert abs(weights.std() - 1) < 0.02
 
 
 @pytest.mark.parametrize(

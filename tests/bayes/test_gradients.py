@@ -1,7 +1,5 @@
 """Gradients by another route: the compiled gradient is the slope of the compiled density."""
 
-import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pymc as pm
@@ -36,15 +34,6 @@ def rows_of(law, priors, form, rng):
         scaled=[(basis(*columns) / v[:, None], v) for v in noises] if form.exponents > 1 else None,
         level=integrates_level(priors, form),
     )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def evaluate():
-    """The module `evaluate`."""
-    spec = importlib.util.spec_from_file_location("evaluate", Path(__file__).with_name("evaluate.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def slope(function, point, i, step=2e-4):

@@ -80,9 +80,12 @@ def test_weights_drawn_afterwards_are_those_of_the_regression(case):
     np.testing.assert_allclose(np.cov(weights.T), np.eye(16) - TAU * gain @ phi, atol=7 * error)
 
 
-def test_a_fit_does_not_hang_on_the_fits_before_it(chinchilla_runs):
+@pytest.mark.parametrize("tail_limit", [0.0, pytest.param(0.5, marks=pytest.mark.slow)])
+def test_a_fit_does_not_hang_on_the_fits_before_it(chinchilla_runs, tail_limit):
+    """With heavy tails the level is sampled, and chains start where the rows' mean puts it."""
     columns = {"params": "N", "tokens": "D", "loss": "loss"}
     settings = {"columns": columns, "draws": 40, "tune": 60, "progress": False}
+    settings["priors"] = Priors(tail_limit=tail_limit)
     other = chinchilla_runs.assign(loss=chinchilla_runs["loss"] * 3)
     first = bayes.fit(chinchilla_runs, "chinchilla", **settings)
     models = len(_MADE)

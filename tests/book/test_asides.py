@@ -68,7 +68,7 @@ def test_a_difference_within_its_interval_is_none(store):
     rng = np.random.default_rng(0)
     table.loc[table["purpose"] == "granularity", "loss_nats"] += rng.normal(0, 0.5, sum(
         table["purpose"] == "granularity"))  # fmt: skip
-    assert contents.granularity_in_words(table).count("no different, as far as these tell") == 3
+    assert contents.granularity_in_words(table).count("a difference that these do not resolve") == 3
 
 
 def test_a_table_without_other_cuts_says_so(store):

@@ -28,6 +28,41 @@ def test_cells_average_over_seeds_and_plan_budgets_to_two_digits(table):
     assert np.isclose(row["loss_sd_nats"], same["loss_nats"].std(ddof=1))
 
 
+def seeded_runs(shared, own, seeds=(0, 1, 2), sparsities=(0.0, 0.5, 0.75, 0.9)):
+    """Runs whose losses have a part that all sparsities of a width and seed share, and one of their own."""
+    rng, rows = np.random.default_rng(0), []
+    for width in range(8, 48):
+        for seed in seeds:
+            common = shared * rng.standard_normal()
+            rows += [
+                {"text": "t", "budget_flops": 1e10, "width": width, "seed": seed, "sparsity": s,
+                 "params": 1, "params_active": 1, "tokens": 1,
+                 "loss_nats": 2 + s / 10 + common + own * rng.standard_normal()}
+                for s in sparsities
+            ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_what_seeds_share_drops_out_of_a_difference():
+    runs = seeded_runs(shared=0.05, own=0.01)
+    replicates = profiles.replicates(runs)
+    assert np.isclose(profiles.same_seed_sd_nats(replicates), np.sqrt(2) * 0.01, rtol=0.15)
+    assert np.isclose(profiles.seed_sd_nats(replicates), np.hypot(0.05, 0.01), rtol=0.15)
+    assert profiles.same_seed_sd_nats(replicates[replicates["sparsity"] == 0]) is None
+
+
+def test_cells_are_compared_on_the_seeds_that_all_of_a_budget_have():
+    """Planted: one width has a bad seed more, and would seem worse than its neighbour."""
+    runs = seeded_runs(shared=0.0, own=0.0, seeds=(0,))
+    runs.loc[runs["width"] == 9, "loss_nats"] -= 0.01
+    bad = runs[runs["width"] == 9].assign(seed=1)
+    bad["loss_nats"] += 0.5
+    best = profiles.best_sizes(profiles.cells(pd.concat([runs, bad])))
+    assert set(best["width"]) == {9} and set(best["seeds"]) == {2}
+    apart = runs.assign(seed=runs["width"])  # no seed in common: all count
+    assert len(profiles.cells(apart)) == len(runs)
+
+
 def test_a_run_without_a_loss_enters_no_mean_but_is_counted(table):
     assert (table["status"] == "diverged").sum() == 1
     assert profiles.done_runs(table)["loss_nats"].notna().all()

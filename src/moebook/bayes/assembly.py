@@ -20,7 +20,7 @@ from moebook.bayes.posterior import Posterior
 from moebook.bayes.prepared import Prepared
 from moebook.bayes.request import Request
 from moebook.bayes.sensitivity import sensitivity
-from moebook.bayes.weights import conditional_weights, drawn_exponents
+from moebook.bayes.weights import conditional, conditional_weights, drawn_exponents
 
 SCALES = ("discrepancy_scale", "noise_scale", "tail", "group_scale")
 
@@ -118,10 +118,13 @@ def add_weights(posterior: Posterior, made: Prepared, seed: int) -> None:
         weights = conditional_weights(phi, residual, tau, sigma, seed)
     else:
         chosen = drawn_exponents([(phi, v) for phi, v, _ in made.scaled], residual, tau, sigma, seed)
-        weights = np.empty((len(tau), made.form.functions))
+        # One set of normals for all draws: each exponent has some of the draws, and they are independent.
+        normals = np.random.default_rng([seed, 3]).standard_normal((len(tau), made.form.functions))
+        weights = np.empty_like(normals)
         for i, (phi, noise, rotation) in enumerate(made.scaled):
             of = chosen == i
-            found = conditional_weights(phi, residual[of] / noise, tau[of], sigma[of], seed)
+            mean, variance = conditional(phi, residual[of] / noise, tau[of], sigma[of])
+            found = mean + np.sqrt(variance) * normals[of]
             weights[of] = found @ rotation.T @ made.basis.rotation
         draws["noise_exponent"] = ("chain", "draw"), EXPONENTS[chosen].reshape(shape).astype(np.float32)
     draws["discrepancy_weights"] = (

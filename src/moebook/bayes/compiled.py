@@ -3,7 +3,7 @@
 Compiling takes ten seconds of a core, nearly all of it Numba's; reading machine code takes a tenth of one.
 Numba's own cache cannot keep functions made from text: the object code is kept here, by Numba's own
 serialisation, under a hash of everything that decides it: the sources of law and model, priors, versions, and
-the processor. What cannot be read back is compiled anew.
+the processor. A damaged file is compiled anew. Where nothing can be written, nothing is kept.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import pickle
+import sys
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +30,9 @@ from moebook.bayes.identity import plain
 from moebook.bayes.model import Form, build, sampled_names
 from moebook.bayes.priors import Priors
 from moebook.bayes.reduced import build as build_reduced
+from moebook.errors import InputError
 from moebook.files import cache_folder, canonical_json, sha256_hex, write_atomic
+from moebook.laws import prior
 
 # PyTensor fuses up to 32 operands where there is no C compiler, a limit of NumPy's loops that Numba has not.
 # Left alone, the density stays a hundred loops over the rows: twice the compiling, a third more sampling.
@@ -64,7 +68,7 @@ def _key(law: laws.Law, priors: Priors, form: Form, reduced: bool = False) -> st
     folder = Path(__file__).parent
     own = ("compiled.py", "density.py", "elementary.py", "kernel.py", "model.py", "reduced.py", "totals.py",
            "writer.py")  # fmt: skip
-    sources = [*law.files(), *(folder / name for name in own)]
+    sources = [*law.files(), Path(prior.__file__), *(folder / name for name in own)]
     code = {
         "law": law.name,
         "sources": [sha256_hex(path.read_bytes()) for path in sources],
@@ -74,8 +78,9 @@ def _key(law: laws.Law, priors: Priors, form: Form, reduced: bool = False) -> st
         "reduced": reduced,
         "versions": {
             name: importlib.metadata.version(name)
-            for name in ("llvmlite", "numba", "numpy", "nutpie", "pymc", "pytensor", "scipy")
+            for name in ("llvmlite", "numba", "numpy", "nutpie", "pandas", "pymc", "pytensor", "scipy")
         },
+        "python": list(sys.version_info[:2]),
         "processor": [str(part) for part in cpu_target.target_context.codegen().magic_tuple()],
         "options": [str(getattr(numba.config, name)) for name in ("OPT", "CPU_NAME", "CPU_FEATURES")],
     }
@@ -89,7 +94,10 @@ def _write(file: Path, compiled: Any) -> None:
         return
     code = [(f._library.serialize_using_object_code(), f._wrapper_name) for f in functions]
     content = pickle.dumps((code, {name: getattr(compiled, name) for name in _KEPT}))
-    write_atomic(file, hashlib.sha256(content).digest() + content)
+    try:
+        write_atomic(file, hashlib.sha256(content).digest() + content)
+    except InputError as error:
+        warnings.warn(f"machine code is not kept, the next process compiles again: {error}", stacklevel=2)
 
 
 def _read(file: Path, model: pm.Model) -> Any | None:

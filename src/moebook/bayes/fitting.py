@@ -20,13 +20,13 @@ from rich.console import Console
 from threadpoolctl import threadpool_limits
 
 from moebook import laws
-from moebook.bayes import reduced
+from moebook.bayes import identity, reduced
 from moebook.bayes.assembly import assemble
 from moebook.bayes.compiled import compiled_model
 from moebook.bayes.effects import Wanted
 from moebook.bayes.gates import Gate, too_few
 from moebook.bayes.interrupt import ended_by_ctrl_c
-from moebook.bayes.model import DIMS, Form, build, prior_variables
+from moebook.bayes.model import DIMS, LEVEL, LOSS, Form, build, prior_variables
 from moebook.bayes.posterior import Posterior
 from moebook.bayes.prepared import Prepared
 from moebook.bayes.priors import Priors
@@ -74,12 +74,12 @@ def fit(
     made = Prepared.of(law, asked.rows, priors)
     data = made.data(law, asked.rows)
     model = build(law, priors, made.form)
-    with model:
-        pm.set_data(data)
+    with model:  # all of the rows that a prior looks at
+        pm.set_data({LEVEL: data[LEVEL]})
     with _say(progress, "prior draws"):
         prior = _draw_prior(model, law, priors, made.form, sampler, asked.seed)
     few = None
-    if len(asked.rows) >= reduced.ROWS and reduced.reducible(priors, made.form):
+    if len(asked.rows) >= identity.MANY and reduced.reducible(priors, made.form):
         with _say(progress, f"finding rows that stand for all {len(asked.rows):,}"):
             totals = {name: prior[name].values[0] for name in law.totals}
             few = reduced.reduction(law, made.units, totals, seen(data))
@@ -92,11 +92,14 @@ def fit(
             if attempt != sampler.first and progress:
                 Console(stderr=True).print("a gate failed: once more, with more draws", highlight=False)
             trace = _sample(compiled, sampler.chains, *attempt, asked.seed, progress)
+            exact = reduction is None or _is_exact(reduction, trace)
+            if not exact:
+                break
             with _say(progress, "gates and checks"):
                 posterior = assemble(trace, prior, asked, made, excluded)
             short = too_few([Gate(**gate) for gate in posterior.summary["gates"]])
             attempt = None if posterior.passed else sampler.after(attempt, short)
-        if reduction is None or _is_exact(reduction, trace):
+        if exact:
             break
         if progress:
             Console(stderr=True).print("they do not: once more, with all rows", highlight=False)
@@ -110,7 +113,7 @@ def _compiled(
     law, priors = asked.law, asked.priors
     model, compiled = compiled_model(law, priors, made.form, reduced=reduction is not None)
     with model:  # where chains start must not hang on an earlier fit's rows
-        pm.set_data(reduction.data if reduction else dict(data))
+        pm.set_data({LEVEL: data[LEVEL]})
     if reduction:
         return compiled.with_data(**reduction.data)
     return compiled.with_data(**(data if priors.robust else seen(data)))
@@ -121,19 +124,22 @@ def _is_exact(reduction: reduced.Reduction, trace: az.InferenceData) -> bool:
     draws = {n: v.values.ravel() for n, v in trace.posterior.data_vars.items() if v.ndim == 2}
     some = np.linspace(0, draws["noise_scale"].size - 1, 200).round().astype(int)
     draws = {name: values[some] for name, values in draws.items()}
-    return reduction.worst_change(draws, draws["noise_scale"]) < reduced.CHANGE
+    return reduction.worst_change(draws) < reduced.CHANGE
 
 
 def seen(data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """A model's data without the misfit's functions that no row sees: half of them, and of the time.
 
-    Their columns are orthogonal, and what is integrated out of a column of length zero is nothing; 1e-10 of
-    the longest square moves the log density by no more than rounding does.
+    Their columns are orthogonal, and what is integrated out of a column of length zero is nothing: leaving
+    out a square s moves the log density by about tau^2 s / sigma^2. Squares grow with the rows, so that of
+    many rows a smaller share may go.
     """
     found = dict(data)
+    rows = len(data[LOSS])
+    share = 1e-10 if rows < identity.MANY else 1e-8 / rows
     for name in [name for name in data if name.startswith("squares_")]:
         number = name.removeprefix("squares_")
-        kept = data[name] > 1e-10 * data[name].max()
+        kept = data[name] > share * data[name].max()
         found[name] = data[name][kept]
         found[f"basis_{number}"] = np.ascontiguousarray(data[f"basis_{number}"][:, kept])
         if "basis_of_level" in data:

@@ -16,15 +16,20 @@ LOCK = "requirements.lock"
 # What decides the numbers where there is no lock.
 DECIDING = ("arviz", "numba", "numpy", "nutpie", "pymc", "pytensor", "scipy")
 _MODEL_FILES = ("discrepancy.py", "effects.py", "model.py", "totals.py", "weights.py")
+#: Rows from which on a table is fitted by a few of them: the file that does so decides, too.
+MANY, _MANY_FILES = 2500, ("reduced.py",)
 
 
-def ingredients(data_sha256: str, law: Law, priors: Any, sampler: Any, seed: int) -> dict[str, Any]:
+def ingredients(
+    data_sha256: str, law: Law, priors: Any, sampler: Any, seed: int, rows: int = 0
+) -> dict[str, Any]:
     """Everything that decides a posterior, as plain JSON values; refuses what has no one spelling."""
     folder = Path(__file__).parent
+    files = (*_MODEL_FILES, *(_MANY_FILES if rows >= MANY else ()))
     parts = {
         "data": data_sha256,
         "law": {"name": law.name, "source": sha256_hex(_law_source(law)), **_other_priors(law)},
-        "model": {name: sha256_hex((folder / name).read_text("utf-8")) for name in _MODEL_FILES},
+        "model": {name: sha256_hex((folder / name).read_text("utf-8")) for name in files},
         "priors": priors,
         "sampler": sampler,
         "seed": seed,

@@ -1,17 +1,17 @@
 """Thousands of rows as some hundred numbers: the same density of a large table at a tenth of the time.
 
-log f(x_i; theta) is smooth in x, so that over all rows i its values lie, for any theta that the prior makes
-likely, within 1e-9 of a space of a few hundred dimensions. An interpolative decomposition (Cheng, Gimbutas,
-Martinsson and Rokhlin 2005) of curves drawn from the prior finds rows to stand for all, the nodes, and a
-matrix B with log f(rows) = B log f(nodes). Gravitational-wave astronomy calls it reduced-order quadrature
-(Canizares et al. 2015).
+log f(x_i; theta) is smooth in x, so that over all rows i its values lie, for nearly all theta that the prior
+makes likely, within 1e-8 or so of a space of a few hundred dimensions. An interpolative decomposition (Cheng,
+Gimbutas, Martinsson and Rokhlin 2005) of curves drawn from the prior finds rows to stand for all, the nodes,
+and a matrix B with log f(rows) = B log f(nodes). Gravitational-wave astronomy calls it reduced-order
+quadrature (Canizares et al. 2015).
 
 The density of `model` needs of the residuals r = y - B g, g = log f(nodes), only their length and their
 products with the misfit's functions Phi and with the constant 1. An orthogonal matrix Q whose columns span B,
 Phi, 1 and y keeps them all: with r' = Q^T y - Q^T B g, these are |r'|, (Q^T Phi)^T r' and (Q^T 1)^T r'.
 
-It is no approximation to be taken on trust: `Reduction.worst_change` bounds, at draws of the posterior, what
-it changes in the log density.
+It is no approximation to be taken on trust: `Reduction.worst_change` computes, at draws of the posterior,
+what it changes in the log density, and where that is too much all rows are used.
 """
 
 from __future__ import annotations
@@ -28,42 +28,49 @@ from threadpoolctl import threadpool_limits
 from moebook.bayes.model import LEVEL, LOSS, Form, _unit_names
 from moebook.bayes.priors import Priors
 from moebook.bayes.totals import level_prior, totals_of
+from moebook.bayes.weights import integrated_density
 from moebook.laws import Law
 
-#: Rows from which on it pays; below, all rows are used.
-ROWS = 2500
 #: Curves that are drawn, and how exactly nodes must give them, relative to the largest.
 CURVES, PRECISION = 600, 1e-10
+#: Where so large a part of the curves, or of the rows, must be nodes, it does not pay, or curves are too few.
+MOST_CURVES, MOST_ROWS = 2 / 3, 1 / 4
 #: What the log density may change at a draw of the posterior.
 CHANGE = 0.01
 
 
 @dataclass(frozen=True)
 class Reduction:
-    """A table's rows reduced: data of `build`, nodes [nodes] and weights B [rows, nodes]."""
+    """A table's rows reduced: data of `build`, nodes [nodes] and weights B [rows, nodes]; and all the rows:
+    columns as the law takes them, log_loss [rows], the misfit's functions phi [rows, functions]."""
 
     law: Law
     units: Mapping[str, float]
     columns: list[np.ndarray]
+    log_loss: np.ndarray
+    phi: np.ndarray
     nodes: np.ndarray
     weights: np.ndarray
     data: dict[str, np.ndarray]
 
-    def worst_change(self, totals: Mapping[str, np.ndarray], noise_scale: np.ndarray) -> float:
-        """A bound on the change of the log density at draws [draws], by Cauchy and Schwarz.
-
-        With d the error of log f over the rows and r the residuals, |r . d| / sigma^2 <= |r| |d| / sigma^2,
-        and |r| is sigma sqrt(rows) where the noise fits; misfit that is integrated out only takes from it.
-        """
-        log_curves = _log_curves(self.law, self.units, totals, self.columns)
-        error = np.linalg.norm(log_curves[:, self.nodes] @ self.weights.T - log_curves, axis=1)
-        return float(np.max(error * np.sqrt(len(self.weights)) / noise_scale))
+    def worst_change(self, draws: Mapping[str, np.ndarray]) -> float:
+        """The largest change of the log density at draws [draws] of totals and scales; NaN where there is
+        none."""
+        log_curves = _log_curves(self.law, self.units, draws, self.columns)
+        by_nodes = log_curves[:, self.nodes] @ self.weights.T
+        whole, few = (
+            integrated_density(
+                self.phi, self.log_loss - curves, draws["discrepancy_scale"], draws["noise_scale"]
+            )
+            for curves in (log_curves, by_nodes)
+        )
+        return float(np.abs(few - whole).max())
 
 
 def reduction(
     law: Law, units: Mapping[str, float], totals: Mapping[str, np.ndarray], data: Mapping[str, np.ndarray]
 ) -> Reduction | None:
-    """The rows of `model.data_of` reduced; None where so many nodes are needed that nothing is won.
+    """The rows of `model.data_of` reduced; None where it takes too many nodes to be worth it.
 
     units: of the law's quantities; totals: {name: draws from the prior [draws]}.
     """
@@ -73,13 +80,14 @@ def reduction(
     with threadpool_limits(1):  # the same bits however busy the machine is
         curves = _log_curves(law, units, drawn, columns)
         curves = curves[np.isfinite(curves).all(axis=1)]
-        if not len(curves):
+        if len(curves) < CURVES / 2:
             return None
         curves -= curves.mean(axis=1, keepdims=True)
         curves = np.vstack([curves, np.full(rows, np.abs(curves).max())])  # the level moves all rows alike
         count, order, others = interp_decomp(curves, PRECISION, rand=False)
-        if count > rows // 4:
+        if count > min(MOST_CURVES * len(curves), MOST_ROWS * rows):
             return None
+        del curves
         weights = np.empty((rows, count))
         weights[order] = np.vstack([np.eye(count), others.T])
         nodes = order[:count]
@@ -95,7 +103,7 @@ def reduction(
             **{name: data[name] for name in ("squares_0", "basis_of_level")},
             "basis_0": q.T @ phi,
         }
-    return Reduction(law, units, columns, nodes, weights, reduced)
+    return Reduction(law, units, columns, observed, phi, nodes, weights, reduced)
 
 
 def build(law: Law, priors: Priors, form: Form) -> pm.Model:
@@ -142,7 +150,7 @@ def _log_curves(
 ) -> np.ndarray:
     """log f [draws, rows] at totals {name: [draws]}, columns as the model takes them.
 
-    Not a number where a law that is no sum of powers has no loss: the density is none there, either.
+    Not a number where a law that is no sum of powers has no loss.
     """
     each = {name: np.asarray(totals[name], dtype=float)[:, None] for name in law.totals}
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):

@@ -132,5 +132,5 @@ def request(
     if priors.robust and wanted is not None and wanted.noise_by_compute:
         raise InputError("noise: either heavy tails or noise that changes with compute, not both")
     rows = take_rows(table, law, columns, source, flops_per_token, wanted)
-    parts = ingredients(rows.sha256(), law, priors, sampler, int(seed))
+    parts = ingredients(rows.sha256(), law, priors, sampler, int(seed), len(rows))
     return Request(rows, law, priors, sampler, int(seed), parts, tuple(doubts(rows, law)), excluded)

@@ -33,13 +33,24 @@ def cells(runs: pandas.DataFrame) -> pandas.DataFrame:
     """One row a cell (budget, sparsity, width) of `done_runs`: its size, its seeds, mean and spread of the
     loss.
 
+    Seeds move all models of a budget alike, so the mean is over the seeds that every cell of the budget has,
+    or over all where there is none: else a cell of more seeds would be compared by what they happen to add.
+
     Columns: compute_flops (planned), sparsity, width, params, params_active, tokens, seeds, loss_nats and
     loss_sd_nats (standard deviation between seeds; empty for one).
     """
-    grouped = runs.groupby(["budget_flops", "sparsity", "width"], as_index=False).agg(
+    names = ["budget_flops", "sparsity", "width"]
+    grouped = runs.groupby(names, as_index=False).agg(
         params=("params", "first"), params_active=("params_active", "first"), tokens=("tokens", "first"),
-        seeds=("seed", "count"), loss_sd_nats=("loss_nats", "std"), loss_nats=("loss_nats", "mean"),
+        seeds=("seed", "count"), loss_sd_nats=("loss_nats", "std"),
     )  # fmt: skip
+    shared = {
+        budget: set.intersection(*(set(cell["seed"]) for _, cell in part.groupby(names[1:])))
+        for budget, part in runs.groupby("budget_flops")
+    }
+    alike = [not shared[c] or s in shared[c] for c, s in zip(runs["budget_flops"], runs["seed"], strict=True)]
+    means = runs[alike].groupby(names, as_index=False)["loss_nats"].mean()
+    grouped = grouped.merge(means, on=names)
     return grouped.rename(columns={"budget_flops": "compute_flops"})
 
 
@@ -85,6 +96,22 @@ def seed_sd_nats(replicate_rows: pandas.DataFrame) -> float:
         raise InputError("runs: seed: no cell has two seeds: their noise cannot be told")
     freedom = float(np.sum(1 - 1 / replicate_rows["seeds"]))
     return float(np.sqrt(np.sum(replicate_rows["deviation_nats"] ** 2) / freedom))
+
+
+def same_seed_sd_nats(replicate_rows: pandas.DataFrame) -> float | None:
+    """Standard deviation of the difference of two runs of one budget, width and seed, nats.
+
+    It is that of single runs less what all sparsities of a budget, width and seed share. None where no two
+    sparsities of a width have two seeds each.
+    """
+    squares, freedom = 0.0, 0
+    for _, part in replicate_rows.groupby(["text", "budget_flops", "width"]):
+        wide = part.pivot_table(index="sparsity", columns="seed", values="loss_nats").dropna(axis=1)
+        if min(wide.shape) > 1:
+            rest = wide.sub(wide.mean(axis=1), axis=0).sub(wide.mean(axis=0) - wide.to_numpy().mean(), axis=1)
+            squares += float((rest**2).to_numpy().sum())
+            freedom += (wide.shape[0] - 1) * (wide.shape[1] - 1)
+    return float(np.sqrt(2 * squares / freedom)) if freedom else None
 
 
 def noise_by_cell(runs: pandas.DataFrame) -> pandas.DataFrame:
@@ -155,7 +182,8 @@ def spent(table: pandas.DataFrame, decay_share: float) -> tuple[float, float]:
 
 
 def overview(table: pandas.DataFrame, decay_share: float) -> pandas.DataFrame:
-    """What was run, a row a text: budgets, sparsities, widths, runs by status, cost."""
+    """What was run, a row a text: budgets, sparsities, widths, runs by status, runs that were made for a
+    purpose of their own, cost of all of these."""
     import pandas as pd
 
     rows = []
@@ -170,6 +198,7 @@ def overview(table: pandas.DataFrame, decay_share: float) -> pandas.DataFrame:
                 "done": len(done),
                 "diverged": int((part["status"] == "diverged").sum()),
                 "failed": int((part["status"] == "failed").sum()),
+                "set aside": int((part["purpose"] != "").sum()),
                 "core hours": spent(part, decay_share)[1] / 3600,
             }
         )

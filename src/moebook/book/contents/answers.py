@@ -207,13 +207,15 @@ def fixed_size_table(found: Curve) -> page.Html:
             at = optimum(posterior(found.text), compute_flops=budget, params=float(size))
             quantiles = np.quantile(at.sparsity_star, live.QUANTILES)
             low, _, middle, _, high = live.quantile_texts(quantiles, float(at.sparsity_grid[-1]))
+            dense, _ = live.edge_shares(at.sparsity_star, float(at.sparsity_grid[-1]))
+            verdict = plain_verdict(at.verdict, float(at.sparsity_grid[-1]))
             rows.append(
                 {
                     "C (FLOPs)": flops_text(budget),
                     "N": count_text(size),
                     "median S*": f"at the {middle}" if middle.startswith("edge") else middle,
                     "90 % interval": live.span(low, high),
-                    "verdict": plain_verdict(at.verdict, float(at.sparsity_grid[-1])),
+                    "verdict": verdict + (f"; dense is best in {percent(dense)}" if dense >= 0.01 else ""),
                 }
             )
     return page.table(

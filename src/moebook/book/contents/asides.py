@@ -115,7 +115,7 @@ def granularity_in_words(table: pandas.DataFrame) -> str:
             continue
         half = float(stats.t.ppf(0.975, len(gap) - 1) * gap.std(ddof=1) / np.sqrt(len(gap)))
         mean = float(gap.mean())
-        same = "no different, as far as these tell"
+        same = "a difference that these do not resolve"
         verdict = "worse" if mean > half else "better" if mean < -half else same
         lines.append(f"- {words}: {mean:+.3f} ± {half:.3f} nats in {len(gap)} pairs, {verdict}")
     return (

@@ -53,11 +53,13 @@ def claim_notes(text: str) -> str:
     found = claim_probabilities(text)
     edge = max(found, key=lambda claim: claim.edge)
     sixth = next(claim for claim in found if claim.name == "H6")
+    seventh = next(claim.probability for claim in found if claim.name == "H7")
     return (
         f"- **{text_title(text)}:** it is {likelihood(sixth.probability)} ({percent(sixth.probability)}) "
         "that the best sparsity of a model of the middle size falls as compute grows (H6; other sizes are in "
-        f"the folded table). Up to {percent(edge.edge)} of the optima that a claim compares lie at the end "
-        f"of the range of the runs (in {edge.name}), so the true optimum may lie beyond."
+        "the folded table). Where a claim compares optima, some may lie at the end of the range of the "
+        f"runs, so that the true one may lie beyond: at most {percent(edge.edge)} of them (in {edge.name})."
+        + (" Where H7 fails, our widths end too soon; it says nothing of larger ones." * (seventh < 0.5))
     )
 
 

@@ -10,6 +10,7 @@ from moebook.book.contents.curves import posterior
 from moebook.book.contents.runs import text_title, texts
 from moebook.figures import fit as figures
 from moebook.figures import page
+from moebook.figures.style import percent
 
 if TYPE_CHECKING:
     from moebook.bayes import Posterior
@@ -65,10 +66,14 @@ def predictive_verdict(text: str) -> str:
         if not extreme
         else f"Something is left over: {', '.join(extreme)}, which replicated data rarely show"
     )
+    more_than_half = check["coverage"]["50"] > 0.5 + 2 * np.sqrt(0.25 / found.summary["rows"])
     return (
         f"**{text_title(text)}:** of the {found.summary['rows']} runs, {shares['90']} lie inside their 90 % "
-        f"interval and {shares['50']} inside their 50 % interval. {tests} (the most extreme is the {worst}, "
-        f"p = {check['p_values'][worst]:.2f})."
+        f"interval and {shares['50']} inside their 50 % interval"
+        + (": more than promised, for these runs were fitted and the misfit follows them" * more_than_half)
+        + f". {tests}. The most extreme is the {worst}: {percent(check['p_values'][worst])} of the draws "
+        "show as much of it in the data that they make themselves (extreme would be less than 2.5 % or more "
+        "than 97.5 %)."
     )
 
 

@@ -47,7 +47,7 @@ def forecast_before_in_words(path: Path) -> str:
         f"`{said['posterior'].iloc[0][:8]}`. The file's sha256 begins with `{checksum}`."
     )
     if not found.done:
-        return f"{what} None of the runs is made yet."
+        return f"{what} None of the runs is made yet: it is written down, and not tested."
     shares = " and ".join(
         f"{inside} in their {100 * level:g} % intervals" for level, inside in found.inside.items()
     )
@@ -67,5 +67,6 @@ def forecast_before_figure(path: Path) -> page.Html:
     return page.show(
         figures.forecast_and_outcome(said.assign(loss_nats=said["key"].map(loss))),
         "Forecast intervals of the loss of each run, and what came out where the run is made.",
-        "Bars: the intervals that were written down; ticks: their medians; points: what came out.",
+        "Bars: the intervals that were written down; ticks: their medians"
+        + ("; points: what came out." if loss.notna().any() else "."),
     )

@@ -58,7 +58,8 @@ def sensitivity_verdict(text: str) -> str:
         "the prior decides": "the prior decides it: it must not be quoted as a finding",
         "both matter": "both matter: the data place it, and the priors still have a say, so that its "
         "interval is conditional on them",
-        "neither matters": "neither moves it: it lies at an edge that no draw leaves",
+        "neither matters": "neither a somewhat stronger prior nor somewhat stronger data move it by as "
+        "much as counts",
     }[best["diagnosis"]]
     return f"**{text_title(text)}:** of {name}, {said}."
 
@@ -168,7 +169,10 @@ def forecast_in_numbers() -> dict[str, str]:
 
 
 def forecast_table() -> page.Html:
-    """Pooled scores of both forecasters, with the interval from drawing tables again."""
+    """Pooled scores of both forecasters, with the interval from drawing tables again.
+
+    CRPS as a ratio in the geometric mean: a bootstrap that runs away on one table would carry a mean.
+    """
     import pandas as pd
 
     rows = []
@@ -181,8 +185,8 @@ def forecast_table() -> page.Html:
                 one = pooled[f"{who}.{name}"]
                 low, high = one["tables"]
                 row[title] = f"{100 * one['value']:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
-            # The middle table: a bootstrap that runs away on one table would carry a mean.
-            row["CRPS, middle table"] = f"{np.median([t[who]['crps'] for t in found['tables'].values()]):.4f}"
+            ratio = pooled["crps_ratio_geometric"]["value"] if who == "model" else 1.0
+            row["CRPS over the bootstrap's"] = f"{ratio:.2f}"
             row["log score"] = f"{pooled[f'{who}.log_score']['value']:.2f}"
             rows.append(row)
     return page.table(pd.DataFrame(rows), "Forecasts, scored", wrap=("asked for", "forecaster"))

@@ -84,7 +84,8 @@ def overview(table: pandas.DataFrame) -> page.Html:
     frame = profiles.overview(table, decay_share())
     frame["text"] = [text_title(text) for text in frame["text"]]
     return page.table(
-        frame, "What was run", {"core hours": "{:.2f}"}, wrap=("text", "budgets (FLOPs)", "sparsities")
+        frame, "What was run (core hours: with the runs that are set aside)", {"core hours": "{:.2f}"},
+        wrap=("text", "budgets (FLOPs)", "sparsities"),
     )
 
 
@@ -129,8 +130,8 @@ def profile_figures(table: pandas.DataFrame, text: str) -> page.Html:
         panels.append((figures.isoflop_profile(cells, budget, sparsities), label))
     return page.grid(
         panels,
-        f"{text_title(text)}: held-out loss against active parameters at fixed compute. Means over "
-        "seeds; bars show the spread between seeds where there are several. "
+        f"{text_title(text)}: held-out loss against active parameters at fixed compute, of the seeds that "
+        "all models of a budget have; bars show the spread between seeds where there are more. "
         "The large point is the lowest of its line.",
     )
 
@@ -206,15 +207,16 @@ def whole_table(table: pandas.DataFrame) -> page.Html:
     """Every run, folded away."""
     table = table.assign(text=[text_title(text) for text in table["text"]])
     columns = {
-        "key": "key", "text": "text", "status": "status", "compute_flops": "C (FLOPs)", "sparsity": "S",
+        "key": "key", "text": "text", "purpose": "purpose", "status": "status", "compute_flops": "C (FLOPs)",
+        "sparsity": "S",
         "width": "width", "experts": "E", "active": "K", "params": "N", "params_active": "active",
-        "tokens": "D (bytes)", "seed": "seed", "loss_nats": "loss (nats/byte)",
-        "loss_stderr_nats": "its error",
+        "tokens": "D (bytes)", "learning_rate": "rate", "batch_tokens": "bytes a step", "seed": "seed",
+        "loss_nats": "loss (nats/byte)", "loss_stderr_nats": "its error",
     }  # fmt: skip
     frame = table[list(columns)].rename(columns=columns)
     formats = {
         "C (FLOPs)": "{:.2e}", "S": sparsity_text, "N": "{:,}", "active": "{:,}", "D (bytes)": "{:,}",
-        "loss (nats/byte)": "{:.4f}", "its error": "{:.4f}",
+        "loss (nats/byte)": "{:.4f}", "its error": "{:.4f}", "rate": "{:.2g}", "bytes a step": "{:,}",
     }  # fmt: skip
     return page.table(frame, formats=formats, fold=f"All {len(table)} runs")
 

@@ -32,17 +32,20 @@ def noise(table: pandas.DataFrame) -> str:
         cells = repeated.groupby(["budget_flops", "sparsity", "width"]).ngroups
         freedom = len(repeated) - cells
         one, two = (rounded(x, sd / math.sqrt(2 * freedom)) for x in (sd, math.sqrt(2) * sd))
+        paired = profiles.same_seed_sd_nats(repeated)
         gain, _ = profiles.gain_nats(profiles.best_sizes(profiles.cells(runs)), budgets[-1])
         gap = (
             f"the best sparse model beats the best dense one by {gain:.3f}, "
-            f"{gain / (math.sqrt(2) * sd):.1f} times that"
+            f"{gain / (paired or math.sqrt(2) * sd):.1f} times the last"
             if gain > 0
             else "no sparse model beats the best dense one"
         )
         lines.append(
             f"- **{text_title(text)}:** the standard deviation between seeds is {one} nats per byte, pooled "
             f"over {cells} models at {listed([flops_text(c) for c in budgets])} FLOPs. The difference of "
-            f"two single runs has {two}. At {flops_text(budgets[-1])} FLOPs, {gap}."
+            f"two runs of different seeds has {two}"
+            + (f", of two of the same seed and width {paired:.3f}" if paired else "")
+            + f". At {flops_text(budgets[-1])} FLOPs, {gap}."
             + (
                 f" At {listed([flops_text(c) for c in without])} FLOPs each model was trained once: the "
                 "noise there is not measured."
