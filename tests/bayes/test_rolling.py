@@ -143,6 +143,19 @@ def test_the_families_are_the_split_ones(shared):
         assert (level_of == "params_active") == (table.law.name == "clark") and len(sizes) == len(points)
 
 
+@pytest.mark.slow
+def test_what_is_stored_of_other_tables_stays(scored, csv, settings, tmp_path):
+    answer, out = scored
+    other = [{**result, "table": "other", "key": f"{i:016x}"} for i, result in enumerate(answer["results"])]
+    stored = {**answer, "results": [*other, *answer["results"]]}
+    (tmp_path / rolling.RESULTS_FILE).write_text(json.dumps(stored))
+    found = rolling.score([], tmp_path, settings)
+    assert found["results"] == stored["results"]
+    assert set(json.loads((tmp_path / rolling.RESULTS_FILE).read_text())["summary"]["inner"]["tables"]) == {
+        "mine", "other"
+    }  # fmt: skip
+
+
 def test_our_own_records_are_tables(pytestconfig):
     tables = record_tables(pytestconfig.rootpath / "runs")
     assert [table.name for table in tables] == ["own english", "own packages"]

@@ -9,6 +9,8 @@ import pytest
 
 from moebook.book import contents
 from moebook.book.contents import asides, forecasts
+from moebook.errors import InputError
+from moebook.files import sha256_hex
 from moebook.runs import Record, Store, load_table
 
 CUTS = {(1, 1, 0): (0.0303, 1.0), (4, 4, 0): (-0.01, 1.02), (2, 1, 1): (0.0203, 1.1), (2, 2, 1): (9.0, 1.3)}
@@ -96,6 +98,16 @@ def test_a_written_forecast_waits_for_its_runs_and_is_judged_by_them(store):
     said.to_csv(folder / "made.csv", index=False)
     said.assign(key=[f"{key[:-1]}-" for key in said["key"]]).to_csv(folder / "waits.csv", index=False)
     made_file, waits = contents.written_forecasts()
+
+    def note(written="2020-01-01T00:00:00+00:00"):
+        files = made_file, waits
+        noted = {f.name: {"written": written, "sha256": sha256_hex(f.read_bytes())} for f in files}
+        (folder / "checksums.json").write_text(json.dumps(noted))
+
+    note(written="2999-01-01T00:00:00+00:00")
+    with pytest.raises(InputError, match="was made before its forecast was written"):
+        contents.forecast_before_in_words(made_file)
+    note()
     words = contents.forecast_before_in_words(made_file)
     assert "6 runs at 3·10¹¹ FLOPs" in words and "posterior `abababab`" in words
     assert "Made since: 6. Of these, 4 in their 50 % intervals and 6 in their 90 % intervals" in words
@@ -108,7 +120,6 @@ def test_a_written_forecast_waits_for_its_runs_and_is_judged_by_them(store):
 def test_committed_forecasts_are_older_than_their_runs_and_unchanged():
     """The checksums are written beside them; a forecast of runs that exist already would be none."""
     from moebook.book.paths import project_root
-    from moebook.files import sha256_hex
 
     folder = project_root() / "runs" / "forecasts"
     stored = json.loads((folder / "checksums.json").read_text())

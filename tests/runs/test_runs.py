@@ -1,5 +1,7 @@
 """The record refuses what is no run; the store keeps what it was given and finds what was tampered with."""
 
+import errno
+import fcntl
 import json
 import multiprocessing
 import time
@@ -185,6 +187,15 @@ def test_processes_that_add_the_same_records_at_once_leave_each_once_and_whole(t
         process.join()
     assert [process.exitcode for process in processes] == [0] * 4
     assert len(Store(tmp_path).load()) == 20 and Store(tmp_path).check() == []
+
+
+def test_a_file_system_without_locks_takes_records_too(tmp_path, monkeypatch):
+    def none(handle, how):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    Store(tmp_path).add(one := record())
+    assert [found.key for found in Store(tmp_path).load()] == [one.key]
 
 
 def test_the_table_has_every_run_with_its_columns(tmp_path):

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from moebook.cli import app
 from moebook.errors import InputError
 from moebook.runs import Store
-from moebook.study import Job, default_workers, open_study, run_trunks
+from moebook.study import Job, default_workers, local, open_study, run_trunks
 from moebook.study import worker as worker_module
 from moebook.text import load_text
 
@@ -230,3 +230,26 @@ def test_whether_to_compile_comes_from_the_shell_to_the_trainer(
     ((trunk, job),) = jobs
     worker_module.attempt(job, load_text(job.text, job.folder), trunk, print)
     assert options["compiled"] is compiled
+
+
+def test_workers_that_cannot_begin_end_a_drive_in_one_line(monkeypatch):
+    """One that dies before it begins is replaced; several in a row are no accident."""
+    monkeypatch.setattr(local, "work", os.abort)
+    pool = local.LocalPool(None, 1)
+    pool.submit(None)
+    with pytest.raises(InputError, match=f"{local.STILLBORN} workers ended before they began, the last by"):
+        for _ in range(1000):
+            pool.events(0.1)
+    pool.close()
+
+
+def test_a_processor_without_memory_is_no_fault_of_the_run(tmp_path, monkeypatch, study, text_folder):
+    def full(*args):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+
+    monkeypatch.setattr(worker_module, "_train", full)
+    opened = open_study(str(study), text_folder, tmp_path)
+    job = Job(opened.study.name, opened.study.text, text_folder, tmp_path, tmp_path / "work", False)
+    ended, reason, statuses = worker_module.attempt(job, None, opened.trunks[0], print)
+    assert ended == "failed" and "can't allocate memory" in reason
+    assert not statuses and not Store(tmp_path).load()

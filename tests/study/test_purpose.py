@@ -1,5 +1,9 @@
 """Runs made to tune a recipe stay in the open table, and out of what laws are fitted to."""
 
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 from typer.testing import CliRunner
 
@@ -10,7 +14,8 @@ from moebook.book.profiles import done_runs
 from moebook.cli import app
 from moebook.errors import InputError
 from moebook.runs import Record, Store, load_table
-from moebook.study import read_study
+from moebook.runs.record import check_purpose
+from moebook.study import read_study, worker
 
 
 def drive(path, folder, runs):
@@ -80,6 +85,43 @@ def test_what_is_held_out_is_never_fitted_too(write_study, tiny, text_folder, tm
     assert drive(write_study(table), text_folder, other).exit_code == 0
     refused = drive(write_study(held_out), text_folder, other)
     assert "is there for the table, and cannot be for held-out" in str(refused.exception)
+
+
+@pytest.mark.parametrize(("made", "asked"), [("held-out", ""), ("", "held-out"), ("tuning", "held-out")])
+def test_a_worker_refuses_what_another_drive_held_out_meanwhile(made, asked, tmp_path):
+    record = replace(stored_records("packages")[0], purpose=made)
+    store = Store(tmp_path)
+    store.add(record)
+    trunk = SimpleNamespace(cells=[SimpleNamespace(key=record.key)])
+    with pytest.raises(InputError, match=f"{record.key}: was made for {made or 'the table'}, and cannot be"):
+        worker._refuse_held_out(store, SimpleNamespace(purpose=asked, study="s"), trunk)
+    worker._refuse_held_out(store, SimpleNamespace(purpose=made, study="s"), trunk)
+
+
+@pytest.mark.parametrize("purpose", ["heldout", "held_out", "Held-Out"])
+def test_held_out_has_one_spelling(purpose):
+    with pytest.raises(InputError, match="is spelt held-out"):
+        check_purpose(purpose)
+
+
+@pytest.mark.parametrize("field", ["text_sha256", "numerics"])
+def test_two_texts_of_a_name_and_two_numerics_make_no_one_table(field, tmp_path):
+    one, two = stored_records("packages")[:2]
+    if field == "numerics":
+        two = replace(two, numerics=one.numerics + 1)
+    else:
+        text = {**two.config["text"], "sha256": "ab" * 32}
+        two = replace(two, config={**two.config, "text": text})
+    Store(tmp_path).add(replace(one, scores={}))
+    assert len(read_runs(tmp_path, "packages")[0]) == 1
+    Store(tmp_path).add(replace(two, scores={}))
+    with pytest.raises(InputError, match=rf"packages\): {field}: .*\(1 runs\), .*\(1 runs\)"):
+        read_runs(tmp_path, "packages")
+
+
+def stored_records(text):
+    """Records of the stored table."""
+    return Store(Path(__file__).resolve().parents[2] / "runs").load(text)
 
 
 def test_cells_are_written_over_cells_only(write_study, text_folder, tmp_path):

@@ -97,8 +97,8 @@ def score(
     say: Say = lambda line: None,
 ) -> dict[str, Any]:
     """Score tables and return what `forecasts.json` in the folder `out` then holds (nothing is written
-    without it). What that file has of the same key is taken from there. Raises InputError naming table, row
-    and field where one cannot be used, before any fit."""
+    without it). What that file has of the same key is taken from there; what it has of other tables stays.
+    Raises InputError naming table, row and field where one cannot be used, before any fit."""
     settings = settings or Settings()
     if out is not None:
         check_writable(out)
@@ -113,7 +113,9 @@ def score(
         say(f"    {_verdict(result)}")
         if path is not None:
             write_atomic(path, _text(list(known.values()), None))
-    results = [known[task.key] for task in tasks]
+    names = {table.name for table in tables}
+    others = [result for result in known.values() if result["table"] not in names]
+    results = [*others, *(known[task.key] for task in tasks)]
     answer = {"format": FORMAT, "complete": True, "summary": scoring.summary(results), "results": results}
     if path is not None:
         write_atomic(path, _text(results, answer["summary"]))

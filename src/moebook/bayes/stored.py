@@ -30,6 +30,10 @@ def read_runs(table: Path, text: str) -> tuple[pd.DataFrame, str, dict[str, int]
     why = rows["purpose"].where(rows["purpose"] != "", rows["status"])
     done = rows[why == "done"]
     left_out = why[why != "done"].value_counts()
+    for name, says in (("text_sha256", "two texts of one name"), ("numerics", "two kinds of numerics")):
+        if (kinds := done.groupby(name).size()).size > 1:
+            counted = ", ".join(f"{str(kind)[:12]} ({count} runs)" for kind, count in kinds.items())
+            raise InputError(f"{label}: {name}: {counted}: {says} make no one table")
     if done.empty:
         raise InputError(f"{table}: status: no run is done, or made for the table")
     return done.reset_index(drop=True), label, {str(name): int(count) for name, count in left_out.items()}

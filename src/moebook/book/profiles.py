@@ -173,6 +173,9 @@ def spent(table: pandas.DataFrame, decay_share: float) -> tuple[float, float]:
     """
     trunk = ["study", "text", "width", "sparsity", "seed", "learning_rate", "batch_tokens", "granularity",
              "active", "shared_experts"]  # fmt: skip
+    # Two runs of one length are no branches of one trunk: their recipes differ in what is no column.
+    table = table.assign(twin=table.groupby([*trunk, "compute_flops"]).cumcount())
+    trunk.append("twin")
     totals = []
     for column in ("compute_flops", "wall_seconds"):
         by_trunk = table.groupby(trunk)[column]

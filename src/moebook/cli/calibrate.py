@@ -59,10 +59,13 @@ def calibrate(
     """
     from moebook import laws
     from moebook.errors import InputError
+    from moebook.files import check_writable
 
     chosen = laws.get(law)
     if figure is not None and figure.suffix not in (".svg", ".pdf", ".png"):
         raise InputError(f"calibrate: --figure: {figure}: must end in .svg, .pdf or .png")
+    if figure is not None:
+        check_writable(figure.parent)  # now, not after the fits
     from moebook.bayes import Priors
     from moebook.bayes.calibration import Chains, Setup
     from moebook.bayes.calibrations import calibrate as run

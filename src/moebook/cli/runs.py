@@ -70,7 +70,7 @@ def show_run(
 ) -> None:
     """Show one run: configuration, measures, cost, environment, loss curve.
 
-    Example: moebook runs show 0297bc37
+    Example: moebook runs show 4853e81f
     """
     from moebook.errors import InputError
     from moebook.runs import Store
@@ -84,7 +84,7 @@ def show_run(
     from moebook.cli.display import in_words
     from moebook.cli.tables import print_table
 
-    head = ("key", "study", "status", "reason", "finished", "numerics")
+    head = ("key", "study", "purpose", "status", "reason", "finished", "numerics")
     parts = {
         "": {name: getattr(record, name) for name in head} | {"earlier attempts": len(record.history)},
         "config": {"tokens": record.tokens, "seed": record.seed},

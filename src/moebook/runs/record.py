@@ -34,6 +34,8 @@ SCORE_STATUSES = ("done", "failed", "not measured")
 LOSS_MEASURES = ("loss_nats", "loss_stderr_nats", "bits_per_byte", "train_loss_nats", "balance_loss")
 _POSITIVE = ("params", "params_active", "tokens", "compute_flops", "flops_per_token", "loss_nats")
 _MODEL_COUNTS = ("width", "layers", "context", "experts", "active", "granularity")
+#: The purpose of runs that are forecast before they are made, and serve nothing else.
+HELD_OUT = "held-out"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -203,9 +205,11 @@ def _integer(value: Any, name: str, least: int) -> None:
 
 
 def check_purpose(purpose: str) -> None:
-    """Raise InputError unless a purpose is empty or a word that is no status."""
+    """Raise InputError unless a purpose is empty or a word that is no status, nor nearly `held-out`."""
     word = not purpose or bool(_NAME.fullmatch(purpose))
     _need(word and purpose not in STATUSES, "purpose", purpose, "must be a word, and none of the statuses")
+    spelt = purpose == HELD_OUT or re.sub("[^a-z]", "", purpose.lower()) != "heldout"
+    _need(spelt, "purpose", purpose, f"is spelt {HELD_OUT}")
 
 
 def frozen(name: str, value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -165,14 +165,19 @@ class Store:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold a folder alone among processes; the lock ends with the process, however that ends."""
+    """Hold a folder alone among processes; the lock ends with the process, however that ends.
+
+    Where the file system has no such locks, the claim on a trunk keeps others out, and files are replaced
+    whole.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written: {error.strerror}") from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)

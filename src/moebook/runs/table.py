@@ -37,7 +37,7 @@ COLUMNS = (
     "experts", "active", "shared_experts", "granularity", "width", "layers",
     "loss_nats", "loss_stderr_nats", "bits_per_byte",
     "learning_rate", "batch_tokens", "wall_seconds", "tokens_per_second", "device", "numerics",
-    *SCORE_COLUMNS,
+    "text_sha256", *SCORE_COLUMNS,
 )  # fmt: skip
 
 
@@ -56,6 +56,7 @@ def row(record: Record) -> dict[str, Any]:
             "wall_seconds": record.cost.get("wall_seconds"),
             "tokens_per_second": record.cost.get("tokens_per_second"),
             "device": record.environment.get("device"),
+            "text_sha256": record.config["text"]["sha256"],
         }
     )
     values |= _scores(record)

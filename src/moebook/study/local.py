@@ -15,6 +15,8 @@ from moebook.study.plan import Trunk
 from moebook.study.pool import Died, Ended, Event, Progress, Started, Stored
 from moebook.study.worker import Job, work
 
+#: As many workers that end before they begin, one after the other, are no accident.
+STILLBORN = 3
 #: OpenMP and MKL read these when a process starts; one thread each is the fastest way to fill the cores.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -41,6 +43,7 @@ class LocalPool:
         self.slots = self.workers = max(1, workers)
         self._queue: deque[Trunk] = deque()
         self._employed: list[_Worker] = []
+        self._stillborn = 0  # workers that died before they began, one after the other
 
     def submit(self, trunk: Trunk) -> None:
         self._queue.append(trunk)
@@ -99,7 +102,7 @@ class LocalPool:
             return self._bury(worker)
         trunk = worker.trunk
         if kind == "ready":
-            worker.ready = True
+            worker.ready, self._stillborn = True, 0
         elif kind == "broken":
             raise InputError(content[0])
         elif kind == "progress":
@@ -119,5 +122,7 @@ class LocalPool:
         code = worker.process.exitcode or 0
         reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if not worker.ready:
-            raise RuntimeError(f"a worker ended before it began: {reason}")
+            self._stillborn += 1
+            if self._stillborn >= STILLBORN:
+                raise InputError(f"{self._stillborn} workers ended before they began, the last by {reason}")
         return [Died(worker.trunk, f"its worker was ended by {reason}")] if worker.trunk else []

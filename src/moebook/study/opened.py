@@ -13,6 +13,7 @@ from moebook.architecture import ModelConfig, counts
 from moebook.errors import InputError
 from moebook.files import write_atomic
 from moebook.runs import SCORE_COLUMNS, Store, read_rows
+from moebook.runs.record import HELD_OUT
 from moebook.scores import scored_bytes
 from moebook.study.claims import Holder, holders
 from moebook.study.estimate import Rates, cell_seconds, disk_bytes, makespan_seconds
@@ -24,8 +25,6 @@ from moebook.train import Recipe, TextIdentity
 
 #: Held-out tokens of a text that is named by its checksum only and not at hand.
 ASSUMED_HELDOUT_TOKENS = 500_000
-#: Purpose of runs that a forecast is to be judged by.
-HELD_OUT = "held-out"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from moebook.errors import InputError
 from moebook.files import write_atomic
 from moebook.model import Decoder
 from moebook.runs import Record, Store
+from moebook.runs.record import HELD_OUT
 from moebook.scores import ScoreSpec, Suite
 from moebook.study.claims import Claim, Lost, claimed
 from moebook.study.plan import Trunk
@@ -25,6 +26,8 @@ from moebook.text import Text, TextSpec, load_text
 from moebook.train import NUMERICS, RunConfig, run_measures, train_trunk
 
 PROGRESS_SECONDS = 0.5
+#: What torch says where a processor's memory has run out; it has an exception of its own for a card's only.
+_NO_MEMORY = "can't allocate memory"
 #: ("progress", steps done, steps, loss) or ("record", key, status, loss), as it happens
 Say = Callable[..., None]
 
@@ -103,7 +106,7 @@ def attempt(job: Job, text: Text, trunk: Trunk, say: Say) -> tuple[str, str, dic
                 raise
             return "failed", f"{type(error).__name__}: {error}", _statuses(store, trunk)
         except Exception as error:
-            if type(error).__name__ == "OutOfMemoryError":
+            if type(error).__name__ == "OutOfMemoryError" or _NO_MEMORY in str(error):
                 return "failed", f"{type(error).__name__}: {error}", _statuses(store, trunk)
             details = folder / "error.txt"
             write_atomic(details, traceback.format_exc())
@@ -115,6 +118,7 @@ def attempt(job: Job, text: Text, trunk: Trunk, say: Say) -> tuple[str, str, dic
 
 def _train(claim: Claim, store: Store, job: Job, text: Text, trunk: Trunk, say: Say) -> None:
     statuses = _statuses(store, trunk)
+    _refuse_held_out(store, job, trunk)
     settled = {key for key, status in statuses.items() if status == "done" or not job.retry}
     cells = [cell for cell in trunk.cells if cell.key not in settled]  # another driver may have been here
     if not cells:
@@ -162,6 +166,15 @@ def _suite(spec: ScoreSpec, text: Text, data: Path | None) -> Suite:
 def _statuses(store: Store, trunk: Trunk) -> dict[str, str]:
     found = ((cell.key, store.get(cell.key)) for cell in trunk.cells)
     return {key: record.status for key, record in found if record is not None}
+
+
+def _refuse_held_out(store: Store, job: Job, trunk: Trunk) -> None:
+    """Another drive may have made these runs since this study was opened: held out, or not."""
+    for cell in trunk.cells:
+        record = store.get(cell.key)
+        if record and record.purpose != job.purpose and HELD_OUT in (record.purpose, job.purpose):
+            made, wants = (purpose or "the table" for purpose in (record.purpose, job.purpose))
+            raise InputError(f"{job.study}: {cell.key}: was made for {made}, and cannot be for {wants}")
 
 
 def _record_failure(store: Store, job: Job, trunk: Trunk, error: Exception) -> None:

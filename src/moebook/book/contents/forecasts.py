@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from moebook.book.paths import runs_folder
+from moebook.errors import InputError
 from moebook.figures import honesty as figures
 from moebook.figures import page
 from moebook.figures.style import flops_text
@@ -35,16 +37,28 @@ def _said(path: Path) -> Any:
 
 
 def forecast_before_in_words(path: Path) -> str:
-    """What was forecast, from which posterior, its checksum, and how right it was; Markdown."""
+    """What was forecast, from which posterior, its checksum, and how right it was; Markdown.
+
+    Raises InputError where the file is not the one that was written down, or a run is older than it.
+    """
     from moebook.files import sha256_hex
+    from moebook.runs.store import Store
 
     said, found = _said(path), judged(path)
+    noted = json.loads((path.parent / "checksums.json").read_text("utf-8"))[path.name]
+    if sha256_hex(path.read_bytes()) != noted["sha256"]:
+        raise InputError(f"{path}: sha256: is not the one that was written down with it: it was changed")
+    keys, store = set(said["key"]), Store(runs_folder())
+    for record in filter(None, map(store.get, sorted(keys))):
+        if record.finished <= noted["written"]:
+            raise InputError(f"{path}: {record.key}: was made before its forecast was written")
     budgets = sorted({float(f"{c:.1e}") for c in said["compute_flops"]})
     where = " and ".join(map(flops_text, budgets))
     checksum = sha256_hex(path.read_bytes())[:16]
     what = (
         f"**{path.stem}**: {found.asked} runs at {where} FLOPs, from posterior "
-        f"`{said['posterior'].iloc[0][:8]}`. The file's sha256 begins with `{checksum}`."
+        f"`{said['posterior'].iloc[0][:8]}`, written {noted['written'][:16].replace('T', ' ')} UTC. "
+        f"The file's sha256 begins with `{checksum}`."
     )
     if not found.done:
         return f"{what} None of the runs is made yet: it is written down, and not tested."

@@ -117,7 +117,7 @@ def slowdown_in_words() -> str:
         f"At equal FLOPs, the sparse runs took {sparse['times'].min():.1f} to {sparse['times'].max():.1f} "
         f"times the CPU time of the dense runs of the same width. The medians are "
         + listed([f"{by_sparsity[s]:.1f} at S = {sparsity_text(float(s))}" for s in ends])
-        + f". They ran on {hardware}, with {batch:,} bytes in a step, and with the code of "
+        + f". They ran on {hardware}, most with {batch:,} bytes in a step, and with the code of "
         f"{listed(commits)}."
     )
 

@@ -59,15 +59,17 @@ def study_in_numbers() -> dict[str, str]:
 
     table = run_table()
     done = profiles.done_runs(table)
-    record = next(each for each in Store(runs_folder()).load() if each.done and not each.purpose)
+    records = [each for each in Store(runs_folder()).load() if each.done and not each.purpose]
+    batches = sorted({each.recipe["batch_sequences"] for each in records})
+    contexts = sorted({each.model["context"] for each in records})
     return {
         "runs_done": str(len(done)),
         "runs_not_done": str(int((table["status"] != "done").sum())),
         "runs_of_tuning": str(int((table["purpose"] == "tuning").sum())),
         "smallest_budget": flops_text(float(done["budget_flops"].min())),
         "largest_budget": flops_text(float(done["budget_flops"].max())),
-        "sequences": str(record.recipe["batch_sequences"]),
-        "context": str(record.model["context"]),
+        "sequences": " or ".join(map(str, batches)),
+        "context": " or ".join(map(str, contexts)),
         "chance_of_one_sd": percent(2 * (1 - NormalDist().cdf(1 / math.sqrt(2)))),
     }
 
@@ -229,11 +231,12 @@ def cost_table() -> page.Html:
     import pandas as pd
 
     rows, share = [], decay_share()
-    for (study, text), part in run_table().groupby(["study", "text"]):
+    for (study, text, purpose), part in run_table().groupby(["study", "text", "purpose"]):
         flops, seconds = profiles.spent(part, share)
         rows.append(
             {
-                "study": study, "text": text_title(text), "runs": len(part),
+                "study": study, "text": text_title(text), "purpose": purpose or "the table",
+                "runs": len(part),
                 "FLOPs spent": flops_text(flops), "core hours": seconds / 3600,
             }
         )  # fmt: skip
