@@ -4,7 +4,7 @@
 #   sbatch --nodes 4 studies/cluster/slurm.sh cpu-english --folder /shared/corpus --data /shared/corpus
 #
 # What follows the script's name goes to `moebook study run`. Submit it from the checkout, which must lie on a disk
-# that all nodes see, as must what --folder names. When the time is up, submit it again: it goes on from the
+# that all nodes see, as must what --folder names, after `.venv/bin/pip install -e '.[ray]'` there. When the time is up, submit it again: it goes on from the
 # checkpoints. For GPUs add a line `#SBATCH --gpus-per-node=8`.
 #SBATCH --job-name=moebook
 #SBATCH --nodes=2

@@ -173,7 +173,20 @@ def price(text: str) -> str:
         f"- **{text_title(text)}:** at {flops_text(budget)} FLOPs, compared draw by draw, the best sparse "
         f"model is better than the best dense one by {saved[1]:.3f} nats per byte (90 % interval "
         f"{saved[0]:.3f} to {saved[2]:.3f}). Holding half as many experts as is best costs "
-        f"{halved[1]:.3f} ({halved[0]:.3f} to {halved[2]:.3f})."
+        f"{halved[1]:.3f} ({halved[0]:.3f} to {halved[2]:.3f}).{dense_open(text, budget)}"
+    )
+
+
+def dense_open(text: str, compute_flops: float) -> str:
+    """A sentence where the dense models of a budget were still improving at the end of their widths."""
+    best = profiles.best_sizes(profiles.cells(profiles.done_runs(run_table(), text)))
+    dense = best[np.isclose(best["compute_flops"], compute_flops) & (best["sparsity"] == 0)]
+    if dense.empty or dense["bracketed"].iloc[0]:
+        return ""
+    return (
+        f" The best dense model of this budget is the {dense['flag'].iloc[0]} that was tried (width "
+        f"{int(dense['width'].iloc[0])}), so that another size may be better: the first of these numbers may "
+        "be too large."
     )
 
 

@@ -66,12 +66,11 @@ def predictive_verdict(text: str) -> str:
         if not extreme
         else f"Something is left over: {', '.join(extreme)}, which replicated data rarely show"
     )
-    more_than_half = check["coverage"]["50"] > 0.5 + 2 * np.sqrt(0.25 / found.summary["rows"])
+    many = check["coverage"]["50"] > 0.5 + 2 * np.sqrt(0.25 / found.summary["rows"])
+    why = ": more than promised, for these runs were fitted and the misfit follows them" if many else ""
     return (
         f"**{text_title(text)}:** of the {found.summary['rows']} runs, {shares['90']} lie inside their 90 % "
-        f"interval and {shares['50']} inside their 50 % interval"
-        + (": more than promised, for these runs were fitted and the misfit follows them" * more_than_half)
-        + f". {tests}. The most extreme is the {worst}: {percent(check['p_values'][worst])} of the draws "
+        f"interval and {shares['50']} inside their 50 % interval{why}. {tests}. The most extreme is the {worst}: {percent(check['p_values'][worst])} of the draws "
         "show as much of it in the data that they make themselves (extreme would be less than 2.5 % or more "
         "than 97.5 %)."
     )

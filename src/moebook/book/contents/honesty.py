@@ -22,7 +22,7 @@ DRAWN = (
     "level", "alpha", "beta", "gamma", "lambda", "delta", "discrepancy_scale", "noise_scale",
     "log likelihood", "log loss, 10 x the budget",
 )  # fmt: skip
-PLAIN = {"abnar": "Eq. 6 on the runs of this book", "chinchilla": "Chinchilla's law on a grid of runs"}
+PLAIN = {"abnar": "The law of this book on its own runs", "chinchilla": "Chinchilla's law on a grid of runs"}
 
 
 # What the answer owes to the priors

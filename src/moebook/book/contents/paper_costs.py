@@ -89,12 +89,14 @@ def memory_figure() -> page.Html:
 def paper_in_numbers() -> dict[str, str]:
     """What the prose quotes: memory of a dense and a sparse model, and of one parameter."""
     dense, sparse = (counts(Family().config(WIDTH, s)) for s in (0.0, TOP))
+    large = [Family().counts_at(1e6, s) for s in (0.0, TOP)]
     return {
         "cost_width": str(WIDTH),
         "cost_sparsity": sparsity_text(TOP),
         "dense_params": count_text(dense.params),
         "sparse_params": count_text(sparse.params),
         "params_times": f"{sparse.params / dense.params:.0f} times",
+        "params_times_large": f"{large[1].params / large[0].params:.0f} times",
         "dense_memory": megabytes(dense.training_bytes()),
         "sparse_memory": megabytes(sparse.training_bytes()),
         "flops_more": more(sparse.flops_per_token / dense.flops_per_token),

@@ -74,6 +74,34 @@ def study_in_numbers() -> dict[str, str]:
     }
 
 
+WHAT = {
+    "english": "novels, most of the nineteenth century, encyclopaedia articles, handbooks and speeches",
+    "packages": "the source files of the packages that this book is made with",
+}
+
+
+def texts_in_words(table: pandas.DataFrame) -> str:
+    """What the texts are, how much of each was held out, and how much the longest run reads; Markdown."""
+    from moebook.runs.store import Store
+
+    records = Store(runs_folder()).load()
+    lines = []
+    for text in texts():
+        measures = next(each.measures for each in records if each.done and each.text == text)
+        longest = int(profiles.done_runs(table, text)["tokens"].max())
+        lines.append(
+            f"- **{text_title(text)}**" + (f": {WHAT[text]}. " if text in WHAT else ": ")
+            + f"The longest run reads {count_text(longest)} bytes of it. Held out are "
+            f"{count_text(measures['heldout_tokens'])} bytes in {measures['heldout_documents']} documents."
+        )
+    recipe = next(each.recipe for each in records if each.done and not each.purpose)
+    return (
+        f"The optimiser is AdamW. The rate rises over the first {recipe['warmup_tokens']:,} bytes and falls "
+        f"over the last {percent(recipe['decay_share'])} of the run. There are {len(lines)} texts; "
+        "`runs/DATACARD.md` has their sources and licences:\n\n" + "\n".join(lines)
+    )
+
+
 def decay_share() -> float:
     """Share of a run that is its own decay; runs of one trunk share the rest."""
     from moebook.runs.store import Store

@@ -36,7 +36,7 @@ def noise(table: pandas.DataFrame) -> str:
         gain, _ = profiles.gain_nats(profiles.best_sizes(profiles.cells(runs)), budgets[-1])
         gap = (
             f"the best sparse model beats the best dense one by {gain:.3f}, "
-            f"{gain / (paired or math.sqrt(2) * sd):.1f} times the last"
+            f"{gain / (math.sqrt(2) * sd):.1f} standard deviations of two runs of different seeds"
             if gain > 0
             else "no sparse model beats the best dense one"
         )

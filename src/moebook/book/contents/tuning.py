@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from moebook.book.contents.runs import run_table
+from moebook.book.contents.runs import run_table, text_title, texts
 from moebook.book.paths import project_root, runs_folder
 from moebook.book.say import rounded
 from moebook.figures import page
@@ -13,6 +13,9 @@ from moebook.figures import tuning as figures
 from moebook.figures.style import count_text, flops_text, sparsity_text
 from moebook.study import read_study
 from moebook.study.tuning import Anchor, RateRule, anchors_of_study, by_batch, fit_rate, gains, regret_nats
+
+if TYPE_CHECKING:
+    import pandas
 
 TUNING = "tuning"
 SYMBOLS = {"unsparsity": "1 − S", "params": "N", "tokens": "D", "batch_tokens": "B"}
@@ -96,6 +99,23 @@ def rule_in_words(study: str) -> str:
             else "."
         )
     )
+
+
+def tuning_limits(table: pandas.DataFrame) -> str:
+    """On which texts and up to which sparsity the rate was tuned, and what the study has beyond; Markdown."""
+    tuned = table[table["purpose"] == TUNING]
+    study = table[(table["status"] == "done") & (table["purpose"] == "")]
+    lines = []
+    for text in texts():
+        top, reached = (part.loc[part["text"] == text, "sparsity"].max() for part in (tuned, study))
+        if top != top:
+            lines.append(f"On {text_title(text)} the rate was not tuned.")
+        elif reached > top:
+            lines.append(
+                f"On {text_title(text)} no rate was tuned above S = {sparsity_text(float(top))}: from there "
+                f"to S = {sparsity_text(float(reached))} the rule is extrapolated."
+            )
+    return " ".join(lines)
 
 
 def _signed(number: str) -> str:
