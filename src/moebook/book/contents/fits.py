@@ -70,9 +70,9 @@ def predictive_verdict(text: str) -> str:
     why = ": more than promised, for these runs were fitted and the misfit follows them" if many else ""
     return (
         f"**{text_title(text)}:** of the {found.summary['rows']} runs, {shares['90']} lie inside their 90 % "
-        f"interval and {shares['50']} inside their 50 % interval{why}. {tests}. The most extreme is the {worst}: {percent(check['p_values'][worst])} of the draws "
-        "show as much of it in the data that they make themselves (extreme would be less than 2.5 % or more "
-        "than 97.5 %)."
+        f"interval and {shares['50']} inside their 50 % interval{why}. {tests}. "
+        f"The most extreme is the {worst}: {percent(check['p_values'][worst])} of the draws show as much of "
+        "it in the data that they make themselves (extreme would be less than 2.5 % or more than 97.5 %)."
     )
 
 

@@ -109,8 +109,8 @@ def calibration_verdict(law: str) -> str:
         gates = f"{failed} of these short fits failed a gate, and are counted in"
     if not found.rejected:
         return (
-            f"**{PLAIN[law]}:** all {len(found.names)} quantities have uniform ranks (the smallest p-value, "
-            f"corrected for their number, is {least:.2f}); {gates}."
+            f"**{PLAIN[law]}** ({found.rows} of them): all {len(found.names)} quantities have uniform ranks "
+            f"(the smallest p-value, corrected for their number, is {least:.2f}); {gates}."
         )
     wrong = ", ".join(found.rejected)
     return (
