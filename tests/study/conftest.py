@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 
 import pytest
 
@@ -46,10 +47,11 @@ def text_folder(tmp_path_factory):
 
 @pytest.fixture
 def write_study(tmp_path):
-    """Write a study file, TINY unless said, and return its path."""
+    """Write a study file, TINY unless said, under its name, and return its path."""
 
     def write(content=TINY):
-        path = tmp_path / "tiny.yml"
+        name = re.search(r"^name: (\S+)$", content, re.MULTILINE)
+        path = tmp_path / f"{name[1] if name else 'tiny'}.yml"
         path.write_text(content)
         return path
 

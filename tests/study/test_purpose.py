@@ -15,7 +15,7 @@ from moebook.cli import app
 from moebook.errors import InputError
 from moebook.runs import Record, Store, load_table
 from moebook.runs.record import check_purpose
-from moebook.study import read_study, worker
+from moebook.study import open_study, read_study, worker
 
 
 def drive(path, folder, runs):
@@ -96,6 +96,12 @@ def test_a_worker_refuses_what_another_drive_held_out_meanwhile(made, asked, tmp
     with pytest.raises(InputError, match=f"{record.key}: was made for {made or 'the table'}, and cannot be"):
         worker._refuse_held_out(store, SimpleNamespace(purpose=asked, study="s"), trunk)
     worker._refuse_held_out(store, SimpleNamespace(purpose=made, study="s"), trunk)
+
+
+def test_a_copy_under_another_name_must_take_that_name(write_study, text_folder, tmp_path):
+    copy = write_study().rename(tmp_path / "mine.yml")
+    with pytest.raises(InputError, match="mine.yml: name: 'tiny': must be that of the file, 'mine'"):
+        open_study(str(copy), text_folder, tmp_path / "runs")
 
 
 @pytest.mark.parametrize("purpose", ["heldout", "held_out", "Held-Out"])

@@ -210,7 +210,9 @@ def open_study(
     checksum, planning goes without it, unless `needs_text`. Raises InputError for a bad study, text or
     record.
     """
-    study = read_study(find_study(name))
+    study = read_study(path := find_study(name))
+    if study.name != path.stem:  # a copy's runs would be taken for those of the study that it was copied from
+        raise InputError(f"{path}: name: {study.name!r}: must be that of the file, {path.stem!r}")
     if Path(runs).exists() and not Path(runs).is_dir():
         raise InputError(f"--runs: {runs}: is no folder")
     if study.text.source == "folder" and folder is None and study.text.sha256 and not needs_text:
