@@ -10,6 +10,7 @@ import pytest
 from moebook.book.contents import answers
 from moebook.book.contents.answers import headline, optimum_sentence, trend_sentence
 from moebook.book.contents.curves import Curve, slider_budgets
+from moebook.runs import load_table
 
 
 def made_curve(star: np.ndarray, verdict: str = "identified", top: float = 31 / 32) -> Curve:
@@ -102,3 +103,13 @@ def test_a_slider_holds_every_budget_that_was_run_and_a_decade_beyond():
     ratios = np.array(budgets[1:]) / budgets[:-1]
     assert (ratios > 1).all() and ratios[: budgets.index(3e11)].max() < 1.6
     assert len(budgets) < 20
+
+
+def test_a_dense_model_that_still_improves_with_size_is_said_to(record_store, monkeypatch):
+    table = load_table(record_store)
+    dense = (table["sparsity"] == 0) & (table["status"] == "done")
+    table.loc[dense, "loss_nats"] = 3 - table.loc[dense, "width"] / 100
+    monkeypatch.setattr(answers, "run_table", lambda: table)
+    assert "is the largest that was tried (width 48)" in answers.dense_open("packages", 3e11)
+    table.loc[dense, "loss_nats"] = 3 + (table.loc[dense, "width"] / 24 - 1) ** 2
+    assert answers.dense_open("packages", 3e11) == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from moebook.architecture import Family, counts
@@ -205,6 +206,14 @@ def test_between_the_sparsities_that_were_timed_lie_lines(timed):
     assert np.allclose(times, [1, 2 * flops[0] / flops[1]]), (
         "of the smallest width, which is nearest the runs"
     )
+
+
+def test_a_dip_of_the_times_is_no_bargain(monkeypatch):
+    """Medians of few runs may fall where sparsity rises; the optimum must not fall into that."""
+    rows = [(0.0, 1.0), (0.5, 1.6), (0.75, 1.2), (0.875, 1.8), (0.875, 1.9), (0.875, 1.7)]
+    table = pd.DataFrame(rows, columns=["sparsity", "times"])
+    monkeypatch.setattr(run_costs, "slowdowns", lambda: table)
+    assert np.allclose(run_costs.run_slowdown()(np.array([0.0, 0.5, 0.75, 0.875])), [1, 1.4, 1.4, 1.8])
 
 
 def test_what_was_measured_is_set_beside_the_runs(timed):

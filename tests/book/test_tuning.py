@@ -93,3 +93,14 @@ def test_tuning_runs_move_nothing_else_in_the_chapter(runs_of_tuning, make_recor
         numbers = contents.study_in_numbers()
         shown.append({name: value for name, value in numbers.items() if name != "runs_of_tuning"})
     assert shown[0] == shown[1]
+
+
+def test_where_the_rate_was_not_tuned_is_said(runs_of_tuning, monkeypatch):
+    monkeypatch.setattr(tuning, "texts", lambda: ["packages"])
+    table = load_table(runs_of_tuning)
+    assert contents.tuning_limits(table) == ""
+    low = table[(table["purpose"] == "") | (table["sparsity"] < 0.9)]
+    said = contents.tuning_limits(low)
+    assert "no rate was tuned above S = 3/4: from there to S = 15/16 the rule is extrapolated" in said
+    said = contents.tuning_limits(table[table["purpose"] == ""])
+    assert said == "On Python source code the rate was not tuned."

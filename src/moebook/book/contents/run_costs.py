@@ -112,19 +112,19 @@ def slowdown_in_words() -> str:
     sparse = table[table["sparsity"] > 0]
     by_sparsity = sparse.groupby("sparsity")["times"].median()
     ends = [by_sparsity.index[0], by_sparsity.index[-1]]
-    hardware, commits, batch = _made_with()
+    hardware, commits, batches = _made_with()
     return (
         f"At equal FLOPs, the sparse runs took {sparse['times'].min():.1f} to {sparse['times'].max():.1f} "
         f"times the CPU time of the dense runs of the same width. The medians are "
         + listed([f"{by_sparsity[s]:.1f} at S = {sparsity_text(float(s))}" for s in ends])
-        + f". They ran on {hardware}, most with {batch:,} bytes in a step, and with the code of "
-        f"{listed(commits)}."
+        + f". They ran on {hardware}, with {' or '.join(f'{b:,}' for b in batches)} bytes in a step, and "
+        f"with the code of {listed(commits)}."
     )
 
 
 def beside_the_runs(result: Result) -> str:
     """What a FLOP takes in a machine's sparsest steps and in such runs, and how they differ; Markdown."""
-    _, commits, batch = _made_with()
+    _, commits, (batch, *_) = _made_with()
     width = min(step.width for step in result.steps)
     sparse = max((s for s in result.steps if s.width == width), key=lambda step: step.sparsity)
     times, own = (found(np.array([sparse.sparsity]))[0] for found in (timed_slowdown(result), run_slowdown()))
@@ -143,13 +143,13 @@ def beside_the_runs(result: Result) -> str:
     )
 
 
-def _made_with() -> tuple[str, list[str], int]:
-    """Processors, commits (short) and the tokens of a step of the timed runs; the most common of the last."""
+def _made_with() -> tuple[str, list[str], list[int]]:
+    """Processors, commits (short) and tokens of a step of the timed runs; of these the most common first."""
     records = timed_records()
     hardware = listed(sorted({processor(record.environment.get("hardware", "")) for record in records}))
     commits = sorted({_short(record.environment.get("commit", "")) for record in records})
     batches = [record.recipe["batch_sequences"] * record.model["context"] for record in records]
-    return hardware, commits, max(set(batches), key=batches.count)
+    return hardware, commits, sorted(set(batches), key=lambda batch: (-batches.count(batch), batch))
 
 
 def _short(commit: str) -> str:

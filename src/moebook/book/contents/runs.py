@@ -83,6 +83,7 @@ WHAT = {
 def texts_in_words(table: pandas.DataFrame) -> str:
     """What the texts are, how much of each was held out, and how much the longest run reads; Markdown."""
     from moebook.runs.store import Store
+    from moebook.train import Recipe
 
     records = Store(runs_folder()).load()
     lines = []
@@ -94,10 +95,10 @@ def texts_in_words(table: pandas.DataFrame) -> str:
             + f"The longest run reads {count_text(longest)} bytes of it. Held out are "
             f"{count_text(measures['heldout_tokens'])} bytes in {measures['heldout_documents']} documents."
         )
-    recipe = next(each.recipe for each in records if each.done and not each.purpose)
+    recipe = Recipe(**next(each.recipe for each in records if each.done and not each.purpose))
     return (
-        f"The optimiser is AdamW. The rate rises over the first {recipe['warmup_tokens']:,} bytes and falls "
-        f"over the last {percent(recipe['decay_share'])} of the run. There are {len(lines)} texts; "
+        f"The optimiser is AdamW. The rate rises over the first {recipe.warmup_tokens:,} bytes and falls "
+        f"over the last {percent(recipe.decay_share)} of the run. There are {len(lines)} texts; "
         "`runs/DATACARD.md` has their sources and licences:\n\n" + "\n".join(lines)
     )
 
