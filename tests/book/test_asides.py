@@ -97,7 +97,7 @@ def test_a_written_forecast_waits_for_its_runs_and_is_judged_by_them(store):
     said = pd.DataFrame(rows)
     said.to_csv(folder / "made.csv", index=False)
     said.assign(key=[f"{key[:-1]}-" for key in said["key"]]).to_csv(folder / "waits.csv", index=False)
-    made_file, waits = contents.written_forecasts()
+    made_file, waits = folder / "made.csv", folder / "waits.csv"
 
     def note(written="2020-01-01T00:00:00+00:00"):
         files = made_file, waits
@@ -108,11 +108,16 @@ def test_a_written_forecast_waits_for_its_runs_and_is_judged_by_them(store):
     with pytest.raises(InputError, match="was made before its forecast was written"):
         contents.forecast_before_in_words(made_file)
     note()
+    assert contents.written_forecasts() == [made_file, waits]
     words = contents.forecast_before_in_words(made_file)
     assert "6 runs at 3·10¹¹ FLOPs" in words and "posterior `abababab`" in words
     assert "Made since: 6. Of these, 4 in their 50 % intervals and 6 in their 90 % intervals" in words
     assert f"came out {0.04 / 6:.3f} nats above the median" in words
     assert "None of the runs is made yet" in contents.forecast_before_in_words(waits)
+    short = contents.forecasts_in_short()
+    assert short.endswith(
+        "of 6 runs at 3·10¹¹ FLOPs, 4 in their 50 % intervals and 6 in their 90 % intervals."
+    )
     for path in (made_file, waits):
         assert "<svg" in str(contents.forecast_before_figure(path))
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from moebook.book.paths import runs_folder
+from moebook.book.say import listed
 from moebook.errors import InputError
 from moebook.figures import honesty as figures
 from moebook.figures import page
@@ -17,8 +18,37 @@ from moebook.figures.style import flops_text
 
 
 def written_forecasts() -> list[Path]:
-    """The forecasts of `runs/forecasts`, in order of their names."""
-    return sorted((runs_folder() / "forecasts").glob("*.csv"))
+    """The forecasts of `runs/forecasts`, the oldest first."""
+    folder = runs_folder() / "forecasts"
+    noted = _noted(folder)
+    return sorted(folder.glob("*.csv"), key=lambda path: (noted[path.name]["written"], path.name))
+
+
+def _noted(folder: Path) -> dict[str, dict[str, str]]:
+    """When each forecast was written, and the checksum that it had."""
+    return json.loads((folder / "checksums.json").read_text("utf-8"))
+
+
+def forecasts_in_short() -> str:
+    """How many of the runs that were forecast beforehand lie in the intervals, of all written forecasts;
+    Markdown, empty where none is made."""
+    parts = []
+    for path in written_forecasts():
+        found = judged(path)
+        if found.done:
+            inside = [f"{n} in their {100 * level:g} % intervals" for level, n in found.inside.items()]
+            parts.append(f"of {found.done} runs at {_budgets(_said(path))} FLOPs, {listed(inside)}")
+    if not parts:
+        return ""
+    return (
+        "How far can such a fit be trusted? We wrote forecasts down before their runs were made. What came "
+        f"out: {'; '.join(parts)}."
+    )
+
+
+def _budgets(said: Any) -> str:
+    """The budgets of a forecast's runs, in words."""
+    return listed([flops_text(c) for c in sorted({float(f"{c:.1e}") for c in said["compute_flops"]})])
 
 
 @cache
@@ -45,18 +75,16 @@ def forecast_before_in_words(path: Path) -> str:
     from moebook.runs.store import Store
 
     said, found = _said(path), judged(path)
-    noted = json.loads((path.parent / "checksums.json").read_text("utf-8"))[path.name]
+    noted = _noted(path.parent)[path.name]
     if sha256_hex(path.read_bytes()) != noted["sha256"]:
         raise InputError(f"{path}: sha256: is not the one that was written down with it: it was changed")
     keys, store = set(said["key"]), Store(runs_folder())
     for record in filter(None, map(store.get, sorted(keys))):
         if record.finished <= noted["written"]:
             raise InputError(f"{path}: {record.key}: was made before its forecast was written")
-    budgets = sorted({float(f"{c:.1e}") for c in said["compute_flops"]})
-    where = " and ".join(map(flops_text, budgets))
     checksum = sha256_hex(path.read_bytes())[:16]
     what = (
-        f"**{path.stem}**: {found.asked} runs at {where} FLOPs, from posterior "
+        f"**{path.stem}**: {found.asked} runs at {_budgets(said)} FLOPs, from posterior "
         f"`{said['posterior'].iloc[0][:8]}`, written {noted['written'][:16].replace('T', ' ')} UTC. "
         f"The file's sha256 begins with `{checksum}`."
     )
