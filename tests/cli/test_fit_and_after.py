@@ -47,9 +47,10 @@ def test_fit_says_what_it_read_before_the_work(fitted):
     assert said[4].startswith("  C = 6 N D, N from n_params (for budgets")
     assert said[5] == "law: chinchilla (no column says how sparse the runs are)"
     assert said[6].startswith("warning: 1 row is a copy of another (row 29 for one)")
-    sampled = ["sampling", "prior"]
-    assert [line.split()[0] for line in said[7:]] == ["compiling", *sampled, "a", *sampled, "report"]
-    assert said[10] == "a gate failed: once more, with more draws" and said[11].endswith("of 120 + 240")
+    sampled = ["sampling", "gates"]
+    words = [line.split()[0] for line in said[7:]]
+    assert words == ["prior", "compiling", *sampled, "a", *sampled, "report"]
+    assert said[11] == "a gate failed: once more, with more draws" and said[12].endswith("of 120 + 240")
 
 
 @pytest.mark.slow
