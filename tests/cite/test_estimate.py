@@ -2,9 +2,12 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
+import yaml
 
+from moebook import __released__, __version__
 from moebook.cite import Estimate, decimals, in_digits, of_coefficient
 
 
@@ -56,7 +59,13 @@ def test_bibtex_is_well_formed_and_keyed_by_identity():
     assert entry.startswith("@misc{moebook-121212121212,")
     assert entry.count("{") == entry.count("}")
     assert "34" * 32 in entry and "12" * 32 in entry
-    assert re.findall(r"^  (\w+)\s+=", entry, re.M) == ["author", "title", "note"]
+    assert re.findall(r"^  (\w+)\s+=", entry, re.M) == ["author", "title", "year", "note"]
+
+
+def test_the_citation_file_has_the_same_version_and_day():
+    cited = yaml.safe_load((Path(__file__).resolve().parents[2] / "CITATION.cff").read_text())
+    assert (cited["version"], str(cited["date-released"])) == (__version__, __released__)
+    assert f"year    = {{{cited['date-released'].year}}}" in estimate().bibtex()
 
 
 def test_bibtex_escapes_what_latex_would_stumble_over():

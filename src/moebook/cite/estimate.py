@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from moebook import __version__
+from moebook import __released__, __version__
 
 if TYPE_CHECKING:
     from moebook.optimum import Optimum
@@ -77,6 +77,7 @@ class Estimate:
             f"@misc{{moebook-{self.identity[:12]},\n"
             f"  author  = {{{AUTHOR}}},\n"
             f"  title   = {{{{{TITLE} {name}}}}},\n"
+            f"  year    = {{{__released__[:4]}}},\n"
             f"  note    = {{Version {self.version}. Estimate {self.identity}, posterior {self.posterior}}},\n"
             "}\n"
         )
