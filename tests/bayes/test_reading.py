@@ -128,6 +128,18 @@ def test_a_column_of_other_states_excludes_nothing(runs):
         bayes.request(runs, "chinchilla")
 
 
+@pytest.mark.parametrize(("cell", "spelt"), [("on hold", "'on hold'"), ("", "''"), (None, "''")])
+def test_a_run_of_which_the_status_says_nothing_is_refused(cell, spelt, runs, tmp_path):
+    """Else the whole column would count for nothing, and crashed runs be fitted."""
+    runs["state"] = ["crashed"] * 2 + ["finished"] * (len(runs) - 2)
+    runs.loc[5, "state"] = cell
+    runs.to_csv(tmp_path / "runs.csv", index=False)
+    for table, source in ((runs, "table"), (tmp_path / "runs.csv", f"{tmp_path / 'runs.csv'}")):
+        with pytest.raises(InputError) as caught:
+            bayes.request(table, "chinchilla")
+        assert str(caught.value).startswith(f"{source}: row 6: state: {spelt}: does not say whether")
+
+
 @pytest.mark.parametrize(
     "names",
     [
@@ -358,6 +370,20 @@ def test_perplexities_are_doubted(made):
     asked = request(runs.assign(loss=np.exp(runs["loss"])), "chinchilla", source="made")
     assert "high losses" in {doubt.name for doubt in asked.doubts}
     assert "high losses" not in {doubt.name for doubt in request(runs, "chinchilla").doubts}
+
+
+def test_a_list_in_a_cell_is_no_number(tmp_path):
+    path = tmp_path / "runs.jsonl"
+    path.write_text('{"N": [1, 2], "D": [1, 2], "loss": [1, 2]}\n' * 8)
+    with pytest.raises(InputError, match=r"row 1: \w+: '\[1, 2\]': must be a number"):
+        bayes.request(path, "chinchilla")
+
+
+def test_a_damaged_archive_is_refused(runs, tmp_path):
+    whole = gzip.compress(runs.to_csv(index=False).encode())
+    (tmp_path / "runs.csv.gz").write_bytes(whole[:60] + b"aaaa" + whole[64:])
+    with pytest.raises(InputError, match="cannot be read as a table"):
+        read_table(tmp_path / "runs.csv.gz")
 
 
 def test_json_nested_beyond_reading_is_refused(tmp_path):

@@ -26,7 +26,8 @@ MEASURES = {
 def record(seed, loss=2.5, text="english", **more):
     config = CONFIG | {"seed": seed, "text": {"name": text, "sha256": "ab" * 32}}
     measures = MEASURES | {"loss_nats": loss}
-    return Record(config, 1, "done", measures, curve={"loss_nats": [5.5, loss]}, **more)
+    curve = {"tokens": [512, 5120], "loss_nats": [5.5, loss]}
+    return Record(config, 1, "done", measures, curve=curve, **more)
 
 
 @pytest.fixture
@@ -91,6 +92,28 @@ def test_an_edit_that_keeps_size_and_every_time_is_found_by_the_check(store, mon
     problems = []
     assert len(read_rows(store, problems=problems, every_byte=True)) == len(expected) - 1
     assert [problem.path for problem in problems] == [path] and "edited" in problems[0].reason
+
+
+@pytest.mark.parametrize(
+    ("put", "says"),
+    [
+        (lambda path: path.symlink_to("/nonexistent/x.json"), "a link to a file that is not there"),
+        (lambda path: path.symlink_to(path.name), "cannot be read: Too many levels of symbolic links"),
+        (os.mkfifo, "not a record: is no file"),
+        (os.mkdir, "not a record: is no file"),
+        (lambda path: path.symlink_to("."), "not a record: is no file"),
+    ],
+    ids=["dangling link", "link to itself", "pipe", "folder", "link to its folder"],
+)
+def test_what_is_no_file_is_said_and_not_passed_over(store, put, says):
+    path = store.path(record(4))
+    path.unlink()
+    put(path)
+    problems = []
+    assert len(read_rows(store, problems=problems)) == 29
+    assert [(problem.path, problem.reason) for problem in problems] == [(path, says)]
+    with pytest.raises(InputError, match=f"^{path}: "):
+        read_rows(store)
 
 
 def test_a_damaged_record_is_refused_each_time(store):

@@ -14,7 +14,7 @@ from moebook.book.profiles import done_runs
 from moebook.cli import app
 from moebook.errors import InputError
 from moebook.runs import Record, Store, load_table
-from moebook.runs.record import check_purpose
+from moebook.runs.sound import check_purpose
 from moebook.study import open_study, read_study, worker
 
 

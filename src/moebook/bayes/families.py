@@ -64,7 +64,7 @@ def own_table(
 ) -> Table:
     """Anyone's table; unfinished runs are left out. law: by default chosen as for a fit. InputError where it
     cannot be read."""
-    rows, _ = finished(of_one_text(read_table(path), "", path))
+    rows, _ = finished(of_one_text(read_table(path), "", path), path)
     chosen = laws.get(law or choose_law(rows, columns or {}, str(path))[0])
     return Table(path.stem, path.stem, chosen, rows, str(path), columns or {}, flops_per_token)
 

@@ -56,6 +56,13 @@ def judge(forecast: pd.DataFrame, runs: pd.DataFrame, source: str = "forecast") 
     said = said[said["key"] != ""]  # a point that was asked without a key is forecast, and not judged
     for name in NEEDS[1:]:
         said[name] = _numbers(said, name, source)
+    for wrong, name, rule in (
+        (~said["interval"].between(0, 1, inclusive="neither"), "interval", "must lie between 0 and 1"),
+        (said["run_low_nats"] > said["run_high_nats"], "run_low_nats", "must not lie above run_high_nats"),
+    ):
+        if wrong.any():
+            key, value = said.loc[wrong, ["key", name]].iloc[0]
+            raise InputError(f"{source}: key {key}: {name}: {value:g}: {rule}")
     twice = said[said.duplicated(["key", "interval"])]
     if not twice.empty:
         raise InputError(f"{source}: key: {twice['key'].iloc[0]}: is there twice")
@@ -68,6 +75,9 @@ def judge(forecast: pd.DataFrame, runs: pd.DataFrame, source: str = "forecast") 
     blank = found["loss_nats"].isna() | (found["loss_nats"].astype(str).str.strip() == "")
     ended = found[status.isin(FINISHED) & ~blank]
     loss = _numbers(ended, "loss_nats", "runs").set_axis(ended["key"])
+    if (loss <= 0).any():
+        key = loss.index[(loss <= 0).to_numpy().argmax()]
+        raise InputError(f"runs: key {key}: loss_nats: {loss[key]:g}: must be positive")
     rows = said.assign(loss_nats=said["key"].map(loss))
     rows = rows[rows["loss_nats"].notna()].reset_index(drop=True)
     inside = (rows["run_low_nats"] <= rows["loss_nats"]) & (rows["loss_nats"] <= rows["run_high_nats"])

@@ -179,7 +179,7 @@ def _number(cell: Any) -> tuple[float, str]:
         except ValueError:
             return np.nan, f"{cell!r} is text: must be a number"
     else:
-        if cell is None or pd.isna(cell):
+        if pd.api.types.is_scalar(cell) and pd.isna(cell):
             return np.nan, "is blank"
         if isinstance(cell, (bool, np.bool_)):
             return np.nan, f"{cell}: must be a number"

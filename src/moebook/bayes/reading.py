@@ -13,6 +13,7 @@ import gzip
 import io
 import json
 import re
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ SEPARATORS = (",", ";", "\t")
 FINISHED = {"finished", "done", "completed", "complete", "success", "succeeded", "ok"}
 UNFINISHED = {
     "running", "crashed", "failed", "killed", "preempted", "preempting", "pending", "queued", "diverged",
-    "cancelled", "canceled", "timeout", "error", "stopped",
+    "cancelled", "canceled", "timeout", "error", "stopped", "interrupted", "aborted", "terminated",
+    "unfinished", "incomplete", "oom",
 }  # fmt: skip
 #: What a run's status is called; Weights & Biases says State.
 STATUS = ("status", "state", "_state", "run_state")
@@ -61,7 +63,7 @@ def read_table(path: Path | str) -> pd.DataFrame:
             table = _json(text, path, lines=kind != ".json") if "json" in kind else _separated(text, path)
     except InputError:  # a ValueError itself
         raise
-    except (ValueError, TypeError, AttributeError, EOFError, OSError, csv.Error) as error:
+    except (ValueError, TypeError, AttributeError, EOFError, OSError, csv.Error, zlib.error) as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: cannot be read as a table: {said}") from error
     table = _unnested(table)
@@ -71,14 +73,15 @@ def read_table(path: Path | str) -> pd.DataFrame:
     return table
 
 
-def finished(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+def finished(table: pd.DataFrame, source: Path | str = "fit") -> tuple[pd.DataFrame, dict[str, int]]:
     """The runs that came to their end and were made for the table, and {status or purpose: count} of others.
 
-    A column of statuses is one with such a name whose every cell is a known status; without one, every row
-    counts as finished. Purposes are read from tables that `moebook runs table` wrote.
+    A column of statuses is one with such a name in which a known status stands; without one, every row
+    counts as finished. Purposes are read from tables that `moebook runs table` wrote. Raises InputError
+    naming the row where a column of statuses does not say whether a run is finished.
     """
     table, aside = _of_the_table(table)
-    done, unfinished = _finished(table)
+    done, unfinished = _finished(table, source)
     return done, aside | unfinished
 
 
@@ -116,13 +119,22 @@ def _of_the_table(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     return table[purpose == ""], {str(name): int(count) for name, count in left_out.items()}
 
 
-def _finished(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+def _finished(table: pd.DataFrame, source: Path | str) -> tuple[pd.DataFrame, dict[str, int]]:
     for name in table.columns:
         if str(name).lower() not in STATUS:
             continue
         said = table[name].map(lambda cell: str(cell).strip().lower())
-        if not set(said) <= FINISHED | UNFINISHED:
+        known = said.isin(FINISHED | UNFINISHED)
+        if not known.any():
             continue
+        if not known.all():
+            first = int((~known).to_numpy().argmax())
+            cell = table[name].iloc[first]
+            spelt = "" if pd.api.types.is_scalar(cell) and pd.isna(cell) else str(cell)
+            raise InputError(
+                f"{source}: row {numbered(table)[first]}: {name}: {spelt!r}: does not say whether the run is "
+                "finished, as the column does elsewhere"
+            )
         done = said.isin(FINISHED)
         left_out = said[~done].value_counts()
         return table[done], {str(status): int(count) for status, count in left_out.items()}

@@ -126,7 +126,7 @@ def request(
     if not isinstance(table, pd.DataFrame):
         source = str(table)
         table = read_table(table)
-    table, excluded = finished(of_one_text(table, "", source))
+    table, excluded = finished(of_one_text(table, "", source), source)
     if table.empty:
         raise InputError(f"{source}: status: no run is finished")
     if priors.robust and wanted is not None and wanted.noise_by_compute:

@@ -103,7 +103,7 @@ def score(
     if out is not None:
         check_writable(out)
     path = None if out is None else out / RESULTS_FILE
-    known = {result["key"]: result for result in _stored(path)}
+    known = {result["key"]: result for result in stored_results(path)}
     tasks = [task for table in tables for task in tasks_of(table, settings)]
     missing = [task for task in tasks if task.key not in known]
     say(f"{len(tasks)} origins of {len(tables)} tables, {len(tasks) - len(missing)} known")
@@ -254,7 +254,7 @@ def _text(results: Sequence[dict[str, Any]], summary: dict[str, Any] | None) -> 
     return canonical_json(head)[:-1] + f',"results":[\n{lines}\n]}}\n'
 
 
-def _stored(path: Path | None) -> list[dict[str, Any]]:
+def stored_results(path: Path | None) -> list[dict[str, Any]]:
     """The results of a file, none where there is none; InputError where it is something else."""
     if path is None or not path.is_file():
         return []

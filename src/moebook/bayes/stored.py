@@ -21,7 +21,7 @@ def read_runs(table: Path, text: str) -> tuple[pd.DataFrame, str, dict[str, int]
     # Row numbers mean nothing to a reader of records: their keys do.
     label = f"{table}" + (f" ({text})" if text else "")
     if not table.is_dir():
-        rows, excluded = finished(of_one_text(read_table(table), text, table))
+        rows, excluded = finished(of_one_text(read_table(table), text, table), table)
         if rows.empty:
             raise InputError(f"{table}: status: no run is finished, or made for the table")
         return rows, label, excluded

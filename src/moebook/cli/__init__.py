@@ -31,8 +31,11 @@ app = typer.Typer(
 #: Typer's own error for a wrong command line, whichever library it takes it from.
 _MISUSE = typer.BadParameter.__mro__[2]
 
-for _module in dict.fromkeys(MODULES.get(verb, verb) for verb in VERBS):
-    importlib.import_module(f"moebook.cli.{_module}").register(app)
+try:
+    for _module in dict.fromkeys(MODULES.get(verb, verb) for verb in VERBS):
+        importlib.import_module(f"moebook.cli.{_module}").register(app)
+except KeyboardInterrupt:  # as at any later moment
+    sys.exit(130)
 
 
 def main() -> None:

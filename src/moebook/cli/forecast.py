@@ -105,13 +105,13 @@ def forecast(
 
 def held_before(level: float) -> tuple[float | None, int]:
     """What intervals of this level held in the stored scores, and of how many tables; (None, 0) without."""
+    from moebook.bayes.rolling import RESULTS_FILE, stored_results
     from moebook.bayes.scoring import held
     from moebook.cli.fit import runs_folders
 
     for runs in runs_folders():
-        file = runs / "scores" / "forecasts.json"
-        if file.is_file():
-            return held(json.loads(file.read_text("utf-8"))["results"], level)
+        if results := stored_results(runs / "scores" / RESULTS_FILE):
+            return held(results, level)
     return None, 0
 
 

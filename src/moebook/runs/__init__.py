@@ -7,7 +7,8 @@
 
 from moebook.runs.index import read_rows
 from moebook.runs.items import pack_items, read_items
-from moebook.runs.record import FORMAT, STATUSES, Record, run_key
+from moebook.runs.record import FORMAT, Record, run_key
+from moebook.runs.sound import STATUSES
 from moebook.runs.store import Problem, Store
 from moebook.runs.table import COLUMNS, SCORE_COLUMNS, frame, load_table, row, rows
 

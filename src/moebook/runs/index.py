@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 from moebook.errors import InputError
@@ -74,6 +75,9 @@ def read_rows(
             continue
         if problems is None and name.endswith(".tmp"):
             continue  # another process is just writing it
+        if isinstance(stat, InputError):
+            _enter(problems, store.records / name, stat)
+            continue
         if entry is None or entry.stat != stat or every_byte:
             try:
                 entry = _read(store, name, stat, before := entry)
@@ -91,21 +95,29 @@ def read_rows(
     return sorted(wanted, key=order)
 
 
-def _scan(folder: Path | str, above: str = "") -> Iterator[tuple[str, Stat]]:
-    """Every file under a folder, by its path within, in order; with what tells whether it was touched."""
+def _scan(folder: Path | str, above: str = "") -> Iterator[tuple[str, Stat | InputError]]:
+    """Every file under a folder, by its path within, in order; with what tells whether it was touched, or
+    with why it is none. Links are followed, folders within a text's folder are not entered."""
     try:
         listed = sorted(os.scandir(folder), key=lambda each: each.name)
     except FileNotFoundError:
         return
     for each in listed:
-        if each.is_dir():
-            yield from _scan(each.path, f"{above}{each.name}/")
-            continue
         try:
             found = each.stat()
-        except FileNotFoundError:  # a writer's, renamed meanwhile
+        except FileNotFoundError:
+            if each.is_symlink():
+                yield above + each.name, InputError(f"{each.path}: a link to a file that is not there")
+            continue  # a writer's, renamed meanwhile
+        except OSError as error:
+            yield above + each.name, InputError(f"{each.path}: cannot be read: {error.strerror}")
             continue
-        yield above + each.name, (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+        if S_ISDIR(found.st_mode) and not above:
+            yield from _scan(each.path, f"{each.name}/")
+        elif S_ISREG(found.st_mode):
+            yield above + each.name, (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+        else:
+            yield above + each.name, InputError(f"{each.path}: not a record: is no file")
 
 
 def _read(store: Store, name: str, stat: Stat, before: Entry | None) -> Entry:
@@ -149,7 +161,7 @@ def _enter(problems: list[Problem] | None, path: Path, error: InputError) -> Non
 def _version() -> str:
     """A hash of the code that decides what is sound and what a row holds."""
     here = Path(__file__).parent
-    names = ("index.py", "items.py", "record.py", "table.py", "written.py")
+    names = ("index.py", "items.py", "record.py", "sound.py", "table.py", "written.py")
     return sha256_hex("".join(sha256_hex((here / name).read_bytes()) for name in names))
 
 

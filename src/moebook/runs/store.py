@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from moebook.errors import InputError
@@ -88,6 +89,8 @@ class Store:
         """The record in one file of this store; raises InputError naming the file and what is wrong."""
         path = Path(path)
         try:
+            if not S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+                raise InputError(f"{path}: not a record: is no file")
             content = path.read_bytes()
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from error

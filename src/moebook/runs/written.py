@@ -12,7 +12,8 @@ from typing import Any
 
 from moebook.errors import InputError
 from moebook.files import sha256_hex
-from moebook.runs.record import FORMAT, KEY_DIGITS, LATER, Record, frozen, validate
+from moebook.runs.record import FORMAT, KEY_DIGITS, LATER, Record, frozen
+from moebook.runs.sound import validate
 
 _FIELDS = {f.name: f for f in fields(Record)}
 _ALWAYS = {"format", "key", "sha256", *_FIELDS} - set(LATER)

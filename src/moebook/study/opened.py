@@ -13,7 +13,7 @@ from moebook.architecture import ModelConfig, counts
 from moebook.errors import InputError
 from moebook.files import write_atomic
 from moebook.runs import SCORE_COLUMNS, Store, read_rows
-from moebook.runs.record import HELD_OUT
+from moebook.runs.sound import HELD_OUT
 from moebook.scores import scored_bytes
 from moebook.study.claims import Holder, holders
 from moebook.study.estimate import Rates, cell_seconds, disk_bytes, makespan_seconds

@@ -13,7 +13,7 @@ import yaml
 
 from moebook.architecture import Family
 from moebook.errors import InputError
-from moebook.runs.record import check_purpose
+from moebook.runs.sound import check_purpose
 from moebook.scores import ScoreSpec
 from moebook.text import TextSpec
 from moebook.train import Recipe

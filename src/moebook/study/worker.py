@@ -18,7 +18,7 @@ from moebook.errors import InputError
 from moebook.files import write_atomic
 from moebook.model import Decoder
 from moebook.runs import Record, Store
-from moebook.runs.record import HELD_OUT
+from moebook.runs.sound import HELD_OUT
 from moebook.scores import ScoreSpec, Suite
 from moebook.study.claims import Claim, Lost, claimed
 from moebook.study.plan import Trunk
