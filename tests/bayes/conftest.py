@@ -76,6 +76,16 @@ def chinchilla_posterior(chinchilla_runs):
     )
 
 
+@pytest.fixture
+def runs():
+    """A grid of sizes and budgets under plain names, losses in nats."""
+    law = laws.get("chinchilla")
+    params, compute = (v.ravel() for v in np.meshgrid(np.geomspace(1e7, 1e9, 5), [1e18, 1e19, 1e20, 1e21]))
+    table = pd.DataFrame({"params": params, "tokens": compute / 6 / params})
+    noise = np.exp(0.01 * np.random.default_rng(0).standard_normal(len(table)))
+    return table.assign(loss=law(law.published, table.params, table.tokens) * noise)
+
+
 def module_of(name):
     """The module of a file beside this one, which is no test."""
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))

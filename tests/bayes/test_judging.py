@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -47,7 +48,7 @@ def test_tables_of_others_say_done_and_not_yet_in_their_own_ways():
     [
         (SAID.drop(columns="key"), RUNS, "said.csv: key: no such column; the table that was forecast had"),
         (SAID.drop(columns="run_low_nats"), RUNS, "said.csv: run_low_nats: no such column"),
-        (SAID, RUNS.drop(columns="loss_nats"), "runs: loss_nats: no such column"),
+        (SAID, RUNS.drop(columns="loss_nats"), "runs: loss: no column for it; there are "),
         (SAID, RUNS.assign(loss_nats="much"), "runs: key a: loss_nats: 'much': must be a number"),
         (SAID.assign(run_low_nats="x"), RUNS, "said.csv: key a: run_low_nats: 'x': must be a number"),
         (SAID.assign(interval=5), RUNS, "said.csv: key a: interval: 5: must lie between 0 and 1"),
@@ -60,6 +61,20 @@ def test_tables_of_others_say_done_and_not_yet_in_their_own_ways():
 def test_what_cannot_be_matched_is_refused(said, runs, says):
     with pytest.raises(InputError, match=f"^{says}"):
         judge(said, runs, "said.csv")
+
+
+def test_the_runs_may_name_their_columns_as_for_a_fit():
+    theirs = RUNS.rename(columns={"key": "run_id", "loss_nats": "bpb"})
+    theirs["bpb"] = pd.to_numeric(theirs["bpb"], errors="coerce") / np.log(2)
+    names = {"key": "run_id"}
+    expected = judge(SAID, RUNS)
+    found = judge(SAID, theirs, names=names)
+    assert found.inside == expected.inside and found.done == expected.done
+    np.testing.assert_allclose(found.error_nats, expected.error_nats, atol=1e-12)
+    with pytest.raises(InputError, match="^made.csv: key: no column for it; there are run_id, "):
+        judge(SAID, theirs, made="made.csv")
+    with pytest.raises(InputError, match="columns: tokens: a judgement reads key and loss"):
+        judge(SAID, theirs, names={"tokens": "D"})
 
 
 def test_from_a_plan_to_a_judged_forecast(tmp_path):

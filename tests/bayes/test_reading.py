@@ -1,4 +1,4 @@
-"""Any table of runs is read: formats, names, units, what is derived, what is odd, what is left out."""
+"""Any table of runs is read: formats, names, units, what is derived, what is left out."""
 
 import gzip
 import json
@@ -10,22 +10,13 @@ import pytest
 from moebook import bayes, laws
 from moebook.bayes.columns import choose_law
 from moebook.bayes.data import take_rows
-from moebook.bayes.doubts import budgets, doubts
-from moebook.bayes.quantities import take_points
+from moebook.bayes.doubts import doubts
+from moebook.bayes.quantities import take_points, without_blanks
 from moebook.bayes.reading import finished, read_table
 from moebook.bayes.request import request
 from moebook.errors import InputError
 
 CHINCHILLA, ABNAR = laws.get("chinchilla"), laws.get("abnar")
-
-
-@pytest.fixture
-def runs():
-    """A grid of sizes and budgets under plain names, losses in nats."""
-    params, compute = (v.ravel() for v in np.meshgrid(np.geomspace(1e7, 1e9, 5), [1e18, 1e19, 1e20, 1e21]))
-    table = pd.DataFrame({"params": params, "tokens": compute / 6 / params})
-    noise = np.exp(0.01 * np.random.default_rng(0).standard_normal(len(table)))
-    return table.assign(loss=CHINCHILLA(CHINCHILLA.published, table.params, table.tokens) * noise)
 
 
 def write_all(table: pd.DataFrame, folder) -> dict[str, object]:
@@ -229,7 +220,47 @@ def test_sparsity_comes_from_experts(runs):
 
 
 def test_what_a_law_does_not_need_may_be_blank(runs):
-    assert len(take_rows(runs.assign(E=None, C="", seed=None), CHINCHILLA)) == len(runs)
+    blank = runs.assign(E=None, C="", seed=None)
+    assert len(take_rows(blank, CHINCHILLA)) == len(runs)
+    assert without_blanks(blank, CHINCHILLA, {}, "table")[1] == 0
+
+
+def test_rows_with_a_blank_are_left_out_where_asked(runs):
+    table = runs.astype(object)
+    table.loc[2, "loss"], table.loc[5, "params"], table.loc[7, "tokens"] = None, "", float("nan")
+    kept, left_out = without_blanks(table, CHINCHILLA, {}, "table")
+    assert left_out == 3 and kept.index.tolist() == [n for n in range(len(runs)) if n not in (2, 5, 7)]
+    compute = table.drop(columns="tokens").assign(C=1e20).astype(object)
+    compute.loc[9, "C"] = ""
+    assert without_blanks(compute, CHINCHILLA, {}, "table")[1] == 3, "D comes from C"
+    with pytest.raises(InputError, match="table: every row has a blank among params, tokens, loss"):
+        without_blanks(runs.assign(tokens=""), CHINCHILLA, {}, "table")
+
+
+def test_a_column_that_the_user_named_is_nothing_else(runs):
+    table = runs.assign(active_params=runs.params / 2)
+    rows = take_rows(table, CHINCHILLA, {"params": "active_params"})
+    assert rows.columns["params"].max() == runs.params.max() / 2 and "params_active" not in rows.points.extras
+
+
+def test_more_active_than_all_parameters_is_refused(runs):
+    table = runs.assign(active_params=runs.params / 2)
+    table.loc[3, "active_params"] = 2 * table.loc[3, "params"]
+    with pytest.raises(InputError, match="row 4: active_params: .*: more than all parameters, params = "):
+        take_rows(table, CHINCHILLA)
+
+
+@pytest.mark.parametrize("name", ["PF-days", "pf_days", "PF_days", "petaflop-days"])
+def test_days_of_a_petaflop_are_flops(name, runs):
+    table = runs.assign(**{name: 6 * runs.params * runs.tokens / 8.64e19}).drop(columns="tokens")
+    tokens = take_rows(table, CHINCHILLA).columns["tokens"]
+    np.testing.assert_allclose(np.sort(tokens), np.sort(runs.tokens), rtol=1e-12)
+
+
+def test_a_perplexity_is_no_loss(runs):
+    table = runs.rename(columns={"loss": "ppl"})
+    with pytest.raises(InputError, match=r"ppl: a perplexity is no loss; its logarithm is"):
+        take_rows(table, CHINCHILLA, {"loss": "ppl"})
 
 
 def test_the_law_follows_from_the_table(runs):
@@ -251,7 +282,10 @@ def test_the_law_follows_from_the_table(runs):
 @pytest.mark.parametrize(
     ("cell", "says"),
     [
-        ("", "is blank"), ("1.3B", "'1.3B' is text: must be a number"), ("1,000", "'1,000' is text"),
+        ("", "is blank"), ("1.3B", "'1.3B' is text: must be a number; a unit belongs in the column's name"),
+        ("1,000", "'1,000' is text: must be a number without marks between thousands"),
+        ("22.820.000", "'22.820.000' is text: must be a number without marks between thousands"),
+        ("7304000,5", "'7304000,5' is text: must be a number with a decimal point, not a comma"),
         ("nan", "nan: must be a finite number"), ("inf", "inf: must be a finite number"),
         ("0", "0: must be positive"), ("-3e6", "-3e6: must be positive"), ("1_000", "'1_000' is text"),
     ],
@@ -263,80 +297,6 @@ def test_a_bad_cell_of_a_text_file_is_said_as_it_stands(cell, says, runs, tmp_pa
     with pytest.raises(InputError) as error:
         take_rows(read_table(tmp_path / "runs.csv"), CHINCHILLA, source="runs.csv")
     assert str(error.value).startswith(f"runs.csv: row 5: params: {says}")
-
-
-def said(table, law=CHINCHILLA, **options):
-    return {doubt.name: doubt.says for doubt in doubts(take_rows(table, law, **options), law)}
-
-
-def test_a_sound_table_raises_no_doubt(runs):
-    assert said(runs) == {}
-    sparse = runs.assign(sparsity=np.resize([0, 0.5, 0.75], len(runs)), params_active=runs.params / 2)
-    assert said(sparse, ABNAR) == {}
-
-
-def planted(runs):
-    """{name of the doubt: a table that deserves it}."""
-    one = runs.assign(tokens=20 * runs.params)
-    equal = runs.copy()
-    equal.loc[[3, 11], "loss"] = 2.75
-    return {
-        "confounded": one,
-        "few budgets": runs.iloc[:10],
-        "narrow params": runs[(runs.params < 2e8) & (runs.params > 2e7)],
-        "narrow tokens": runs.assign(tokens=runs.tokens.clip(1e10, 3e10)),
-        "equal losses": equal,
-        "rounded losses": runs.round({"loss": 2}),
-        "duplicated rows": pd.concat([runs, runs.iloc[:2]]),
-        "replicates": pd.concat([runs, runs.iloc[:2].assign(loss=runs.loss + 0.01)]),
-        "rising loss": runs.assign(loss=1 / runs.loss),
-        "unread sparsity": runs.assign(S=np.resize([0, 0.5], len(runs))),
-        "small params": runs.assign(params=runs.params / 1e6),
-        "units of compute": runs.assign(flops=runs.params * runs.tokens / 1e6),
-        "training loss": runs.rename(columns={"loss": "train_loss"}),
-    }
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "confounded", "few budgets", "narrow params", "narrow tokens", "equal losses", "rounded losses",
-        "duplicated rows", "replicates", "rising loss", "unread sparsity", "small params", "units of compute",
-        "training loss",
-    ],
-)  # fmt: skip
-def test_each_oddity_is_said(name, runs):
-    assert name in said(planted(runs)[name])
-
-
-def test_oddities_are_said_with_their_numbers(runs):
-    tables = planted(runs)
-    assert "20 to 20 tokens a parameter" in said(tables["confounded"])["confounded"]
-    assert "2 budgets of compute only" in said(tables["few budgets"])["few budgets"]
-    assert "(2.75)" in said(tables["equal losses"])["equal losses"]
-    assert "2 configurations were run more than once (4 runs" in said(tables["replicates"])["replicates"]
-    assert (
-        "2 rows are copies of another (row 21 for one)" in said(tables["duplicated rows"])["duplicated rows"]
-    )
-    single = runs.assign(sparsity=0.75)
-    assert "every run has sparsity 0.75" in said(single, ABNAR)["single sparsity"]
-    seeds = pd.concat([runs, runs.iloc[:3]]).assign(seed=[0] * len(runs) + [1] * 3)
-    assert "duplicated rows" not in said(seeds), "the same loss of another seed is no copied row"
-
-
-def test_losses_of_three_decimals_may_coincide():
-    rng = np.random.default_rng(1)
-    size = 200
-    table = pd.DataFrame({"params": 10 ** rng.uniform(7, 9, size), "tokens": 10 ** rng.uniform(9, 11, size)})
-    loss = CHINCHILLA(CHINCHILLA.published, table.params, table.tokens)
-    assert loss.round(3).duplicated().sum() > 3
-    assert "equal losses" not in said(table.assign(loss=loss.round(3)))
-
-
-def test_budgets_gather_runs_of_about_the_same_compute():
-    compute = np.array([1e18, 1.1e18, 0.95e18, 1e19, 1.2e19, 1e21])
-    assert budgets(compute).tolist() == [0, 0, 0, 1, 1, 2]
-    assert budgets(np.geomspace(1e18, 1e20, 50)).max() > 5
 
 
 def test_a_summary_says_how_the_table_was_read(runs):
@@ -363,13 +323,6 @@ def test_tables_of_others_are_read_as_they_are(shared):
 def test_a_table_of_one_loss_is_refused(made):
     with pytest.raises(InputError, match="made: loss: 2.5: every run has the same loss"):
         request(made.made_runs().assign(loss=2.5), "chinchilla", source="made")
-
-
-def test_perplexities_are_doubted(made):
-    runs = made.made_runs()
-    asked = request(runs.assign(loss=np.exp(runs["loss"])), "chinchilla", source="made")
-    assert "high losses" in {doubt.name for doubt in asked.doubts}
-    assert "high losses" not in {doubt.name for doubt in request(runs, "chinchilla").doubts}
 
 
 def test_a_list_in_a_cell_is_no_number(tmp_path):

@@ -20,6 +20,8 @@ from moebook.cite import Estimate, decimals, in_digits, of_coefficient
         (2.5, 0.3, "2"),
         (12345.6, 40.0, "12300"),
         (-0.04, 0.3, "0"),
+        (48859.0, 7000.0, "50000"),  # 0 would be another number
+        (4.1, 30.0, "4"),
         (0.96875, 0.0, "0.9688"),
         (3.14159e9, 1e6, "3.14e+09"),
     ],

@@ -174,3 +174,16 @@ def test_compare_ranks_and_weighs(two, moebook):
 def test_compare_refuses_what_cannot_be_compared(names, says, two, moebook):
     code, out, err = moebook("compare", *(two / name for name in names))
     assert code == 2 and says in err and err.count("\n") == 1 and out == ""
+
+
+def test_a_check_says_what_would_be_read_and_fits_nothing(made, moebook, tmp_path):
+    table = made.made_runs().astype(object)
+    table.loc[table.index[3], "loss"] = None
+    table.loc[table.index[5], "loss"] = 11.0
+    table.to_csv("runs.csv", index=False)
+    code, out, err = moebook("fit", "runs.csv", "--check")
+    assert code == 2 and "row 4: loss: is blank" in err
+    code, out, err = moebook("fit", "runs.csv", "--check", "--skip-blank")
+    assert code == 0 and out == "" and "1 with a blank left out" in err.splitlines()[0]
+    assert "warning: row 6 has a loss of 11 nats where the others say about" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["runs.csv"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 LEVELS = (50, 90)
 #: A quantity is identified where the data at least halve the prior's spread.
 IDENTIFIED_FROM = 0.5
+#: A posterior predictive p-value nearer to 0 or 1 than this is extreme.
+EXTREME = 0.025
 
 
 def coverage(predicted: np.ndarray, observed: np.ndarray) -> dict[str, float]:
@@ -50,6 +53,11 @@ def posterior_predictive(
         "p_values": {name: float(np.mean(m >= r)) for name, (r, m) in statistics.items()},
         "residual_sd": float(np.median(_spread(real))),
     }
+
+
+def extremes(p_values: Mapping[str, float]) -> dict[str, float]:
+    """The patterns in the residuals that data made by the model seldom show as the observed do."""
+    return {name: p for name, p in p_values.items() if not EXTREME <= p <= 1 - EXTREME}
 
 
 def prior_predictive(prior_log: np.ndarray, loss_nats: np.ndarray) -> dict[str, Any]:

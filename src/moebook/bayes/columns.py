@@ -60,6 +60,7 @@ NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
     "seed": (("seed",), ("random_seed", "init_seed", "model_seed")),
 }  # fmt: skip
 TRAINING_LOSS = NAMES[LOSS][-1]
+PERPLEXITIES = {"ppl", "perplexity", "val_ppl", "val_perplexity", "eval_ppl", "eval_perplexity", "test_ppl"}
 COUNTS = (
     "params", "params_active", "params_nonembedding", "params_active_nonembedding", "tokens", "compute_flops",
 )  # fmt: skip
@@ -113,8 +114,8 @@ def resolve(
 ) -> dict[str, str]:
     """{quantity: column of the table} for those of `fields` that the table has.
 
-    names: columns that the user named; they must exist. Others are recognised by NAMES. InputError where
-    one quantity could be two columns that differ, or one column two quantities.
+    names: columns that the user named; they must exist, and are nothing else then. Others are recognised by
+    NAMES. InputError where one quantity could be two columns that differ, or one column two quantities.
     """
     present = [str(column) for column in table.columns]
     given = {LOSS if field == "loss" else field: column for field, column in names.items()}
@@ -127,7 +128,7 @@ def resolve(
                     f"there are {', '.join(present)}"
                 )
             found[field] = given[field]
-        elif (column := _recognise(table, present, field, source)) is not None:
+        elif (column := _recognise(table, present, field, source)) not in (None, *given.values()):
             found[field] = column
     taken: dict[str, str] = {}
     for field, column in found.items():
@@ -143,8 +144,12 @@ def scale_of(field: str, column: str, cells: pd.Series, source: str) -> float:
 
     InputError where the name gives a unit and the numbers are plainly counts already.
     """
-    if field == LOSS or _key(column) in _WHOLE:
-        return _WHOLE.get(_key(column), 1.0)
+    if field == LOSS and _key(column).lower() in PERPLEXITIES:
+        raise InputError(
+            f"{source}: {column}: a perplexity is no loss; its logarithm is: add a column loss = ln({column})"
+        )
+    if field == LOSS or _key(column).lower() in _WHOLE:
+        return _WHOLE.get(_key(column).lower(), 1.0)
     if field not in COUNTS or _names_of(field, column):
         return 1.0
     unit = _split(column)[1]

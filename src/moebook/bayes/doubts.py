@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from moebook.bayes.columns import LOSS, TRAINING_LOSS
+from moebook.bayes.columns import LARGEST, LOSS, TRAINING_LOSS
 from moebook.bayes.data import Rows
 from moebook.laws import Law
 
@@ -20,6 +20,8 @@ NARROW_BELOW = 4.0  # largest over smallest N, or D
 #: log of 100,000: the loss of a uniform guess over as large a vocabulary as is common.
 HIGHEST_LOSS = 11.6
 RISING_FROM = 0.2  # rank correlation of loss and compute
+UNEVEN_FROM = 3.0  # largest over smallest compute / (params x tokens)
+ODD_FROM, ODD_AT_LEAST = 12.0, 0.1  # robust standard deviations from the others, and of log loss
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,11 @@ def budgets(compute_flops: np.ndarray, width: float = WIDTH_OF_A_BUDGET) -> np.n
 
 def doubts(rows: Rows, law: Law) -> list[Doubt]:
     """Everything odd about the rows that a fit of `law` would read."""
-    return [*_of_design(rows, law), *_of_compute(rows), *_of_losses(rows), *_of_copies(rows)]
+    parts = (_of_design, _of_sizes)
+    return [
+        *(doubt for part in parts for doubt in part(rows, law)),
+        *_of_compute(rows), *_of_losses(rows), *_of_odd_runs(rows), *_of_copies(rows),
+    ]  # fmt: skip
 
 
 def _of_design(rows: Rows, law: Law) -> Iterator[Doubt]:
@@ -79,19 +85,44 @@ def _of_design(rows: Rows, law: Law) -> Iterator[Doubt]:
                 f"{law.name}",
             )
     sparsity = rows.points.extras.get("sparsity")
-    if sparsity is not None and "sparsity" not in columns and len(np.unique(sparsity)) > 1:
+    unread = sparsity is not None and not {"sparsity", "experts"} & set(columns)
+    if unread and len(np.unique(sparsity)) > 1:
         yield Doubt(
             "unread sparsity",
             f"sparsity runs from {sparsity.min():.4g} to {sparsity.max():.4g}, but the law {law.name} does "
             "not read it: its effect counts as noise; consider --law abnar",
         )
+
+
+def _of_sizes(rows: Rows, law: Law) -> Iterator[Doubt]:
+    """Sizes of another unit, or that contradict each other."""
+    columns = rows.columns
     for name, few in (("params", 1e4), ("tokens", 1e5)):
         if name in columns and columns[name].max() < few:
-            yield Doubt(
-                f"small {name}",
-                f"{name} of at most {columns[name].max():.4g}: if these are millions or billions, name the "
-                f"column so ({name}_M, {name}_B)",
-            )
+            read = rows.points.column_of(name)
+            why = f"if these are millions or billions, name the column so ({name}_M, {name}_B)"
+            if read.startswith("C / "):
+                why = f"they are {read}; is compute in another unit?"
+            yield Doubt(f"small {name}", f"{name} of at most {columns[name].max():.4g}: {why}")
+        if name in columns and columns[name].max() > LARGEST[name]:
+            yield Doubt(f"large {name}", f"{name} of up to {columns[name].max():.4g}: more than anyone has")
+    all_of_them, active = columns.get("params"), rows.points.extras.get("params_active")
+    if all_of_them is None or active is None:
+        return
+    share, sparsity = active / all_of_them, {**rows.points.extras, **columns}.get("sparsity")
+    if sparsity is None and share.min() < 0.98 * share.max():
+        yield Doubt(
+            "unread sparsity",
+            f"params_active is {share.min():.2g} to {share.max():.2g} of params, so the runs differ in "
+            f"sparsity, but no column gives it and the law {law.name} does not read it: its effect counts as "
+            "noise; add sparsity, or experts and active, for the law abnar",
+        )
+    elif sparsity is not None and (idle := (sparsity > 0.5) & (share > 0.999)).any():
+        yield Doubt(
+            "active as all",
+            f"params_active equals params in {idle.sum()} sparse runs (sparsity of up to "
+            f"{sparsity[idle].max():.4g}): is one of the columns a copy of the other?",
+        )
 
 
 def _of_compute(rows: Rows) -> Iterator[Doubt]:
@@ -122,6 +153,14 @@ def _of_compute(rows: Rows) -> Iterator[Doubt]:
                 "units of compute",
                 f"compute is {per:.3g} times params x tokens (6 is usual): is a unit missing from a column's "
                 "name?",
+            )
+        each = compute / size / rows.columns["tokens"]
+        if each.max() > UNEVEN_FROM * each.min():
+            which = "params_active" if "params_active" in rows.points.extras else "params"
+            yield Doubt(
+                "uneven compute",
+                f"compute is {each.min():.3g} to {each.max():.3g} times {which} x tokens: the columns do not "
+                "fit together in every row",
             )
 
 
@@ -160,6 +199,32 @@ def _of_losses(rows: Rows) -> Iterator[Doubt]:
             "equal losses",
             f"runs of different configurations have exactly equal losses ({listed}): copied cells, or a "
             "default where nothing was measured",
+        )
+
+
+def _of_odd_runs(rows: Rows) -> Iterator[Doubt]:
+    """Runs whose loss lies far from what a bent plane through the others says, in logarithms."""
+    logs = [np.log1p(-v) if name == "sparsity" else np.log(v) for name, v in rows.columns.items()]
+    spread = [(v - v.mean()) / v.std() for v in logs if len(np.unique(v)) > 1]
+    plane = np.stack([np.ones(len(rows)), *spread, *(v**2 for v in spread)], axis=1)
+    if len(rows) < 3 * plane.shape[1]:
+        return
+    log_loss = np.log(rows.loss_nats)
+    weights = np.ones(len(rows))
+    for _ in range(50):  # least absolute deviations: one odd run does not draw the plane to itself
+        fitted = np.linalg.lstsq(plane * weights[:, None], log_loss * weights, rcond=None)[0]
+        off = log_loss - plane @ fitted
+        weights = 1 / np.sqrt(np.maximum(np.abs(off), 1e-4))
+    bar = max(ODD_FROM * 1.4826 * float(np.median(np.abs(off))), ODD_AT_LEAST)
+    odd = np.flatnonzero(np.abs(off) > bar)
+    if len(odd):
+        worst = odd[np.argmax(np.abs(off[odd]))]
+        others = f" ({len(odd) - 1} more like it)" if len(odd) > 1 else ""
+        yield Doubt(
+            "odd losses",
+            f"row {rows.points.numbers[worst]} has a loss of {rows.loss_nats[worst]:.4g} nats where the "
+            f"others say about {np.exp(log_loss[worst] - off[worst]):.3g}{others}: a run that diverged, or "
+            "another unit? One such run widens every interval; leave it out, or fit with --robust",
         )
 
 

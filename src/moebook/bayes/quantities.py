@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,8 @@ from moebook.laws import Law
 
 #: Counts of the FLOPs of a token, forward and backward, that need no column of their own.
 SIX_N, SIX_N_ACTIVE = "6N", "6NA"
+#: What a quantity is made from where no column gives it.
+_INSTEAD = {"sparsity": ("experts", "active"), "tokens": ("compute_flops", "params_active")}
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,14 @@ def take_points(
         formula = f"(E - K) / E with E = {columns['experts']}, K = {columns['active']}"
         add("sparsity", formula, _sparsity(values["experts"], values["active"], columns, rows, source))
         derived.append(f"S = {formula}")
+    if {"params", "params_active"} <= set(values):
+        over = values["params_active"] > values["params"] * (1 + 1e-9)
+        if over.any():
+            i = int(np.argmax(over))
+            raise InputError(
+                f"{source}: row {rows[i]}: {columns['params_active']}: {values['params_active'][i]:g}: more "
+                f"than all parameters, {columns['params']} = {values['params'][i]:g}"
+            )
     cost, convention, doubtful = _flops_of_a_token(values, convention, columns, source)
     if "tokens" in law.columns and "tokens" not in values and "compute_flops" in values and cost is not None:
         if doubtful:
@@ -130,8 +141,7 @@ def take_points(
         derived.append(f"D = {formula}")
     for name in (*law.columns, *([LOSS] if losses else [])):
         if name not in values:
-            instead = {"sparsity": ("experts", "active"), "tokens": ("compute_flops", "params_active")}
-            broken = [unusable[other] for other in instead.get(name, ()) if other in unusable]
+            broken = [unusable[other] for other in _INSTEAD.get(name, ()) if other in unusable]
             raise InputError(broken[0] if broken else _missing(name, law, table, source))
     compute = values.get("compute_flops")
     if compute is None and cost is not None and "tokens" in values and not doubtful:
@@ -151,13 +161,34 @@ def take_points(
     )
 
 
+def without_blanks(
+    table: pd.DataFrame, law: Law, names: Mapping[str, str], source: str
+) -> tuple[pd.DataFrame, int]:
+    """The rows in which no cell is blank of those that `law` reads or that its quantities come from, and
+    how many others there are."""
+    known = {name: column for name, column in names.items() if name == "loss" or name in known_fields(law)}
+    columns = resolve(table, known_fields(law), known, source)
+    needed = {*law.columns, LOSS}
+    for name, instead in _INSTEAD.items():
+        if name in needed and name not in columns:
+            needed.update(instead)
+    read = [column for name, column in columns.items() if name in needed]
+    blank = pd.Series(False, table.index)
+    for column in read:
+        blank |= table[column].map(lambda cell: _number(cell)[1] == "is blank")
+    if blank.all():
+        raise InputError(f"{source}: every row has a blank among {', '.join(read)}")
+    return table[~blank], int(blank.sum())
+
+
 def _read(cells: pd.Series, name: str, column: str, rows: list[int], source: str) -> np.ndarray:
     """A column as finite float64 in its quantity's range; the first cell that is none is refused."""
     values = np.empty(len(cells))
     for i, cell in enumerate(cells):
         value, wrong = _number(cell)
         if not wrong and name == "sparsity":
-            wrong = "" if 0 <= value < 1 else "must lie in [0, 1)"
+            percent = " (a share, not percent)" if 1 < value <= 100 else ""
+            wrong = "" if 0 <= value < 1 else f"must lie in [0, 1){percent}"
         elif not wrong and name in ("experts", "active"):
             wrong = "" if value >= 1 else "must be at least 1 (a dense model has 1)"
         elif not wrong and value <= 0:
@@ -177,7 +208,7 @@ def _number(cell: Any) -> tuple[float, str]:
         try:
             value = float(cell.replace("_", "?"))  # Python would read 1_000
         except ValueError:
-            return np.nan, f"{cell!r} is text: must be a number"
+            return np.nan, f"{cell!r} is text: must be a number{_hint(cell)}"
     else:
         if pd.api.types.is_scalar(cell) and pd.isna(cell):
             return np.nan, "is blank"
@@ -188,6 +219,17 @@ def _number(cell: Any) -> tuple[float, str]:
         except (TypeError, ValueError):
             return np.nan, f"{str(cell)[:40]!r}: must be a number"
     return value, "" if np.isfinite(value) else "must be a finite number"
+
+
+def _hint(cell: str) -> str:
+    """How a number was perhaps meant that is written in no way that is read."""
+    if re.fullmatch(r"-?\d+,\d+", cell) and not re.fullmatch(r"-?\d{1,3},\d{3}", cell):
+        return " with a decimal point, not a comma"
+    if re.fullmatch(r"-?\d{1,3}([,.' ]\d{3})+([.,]\d+)?", cell):
+        return " without marks between thousands"
+    if re.fullmatch(r"[\d.]+ ?[kKmMbBgGtT]", cell):
+        return "; a unit belongs in the column's name (params_M, tokens_B)"
+    return ""
 
 
 def _sparsity(

@@ -29,10 +29,15 @@ def decimals(error: float, most: int = 6) -> int:
 
 
 def in_digits(value: float, error: float, most: int = 6) -> str:
-    """A number with the digits that its Monte Carlo error supports; four where every draw agrees."""
+    """A number with the digits that its Monte Carlo error supports; four where every draw agrees.
+
+    A number of one and more keeps a digit, however large its error: 0 would be another number.
+    """
     if error == 0:
         return f"{value:.4g}"
     places = decimals(error, most)
+    if abs(value) >= 1:
+        places = max(places, -math.floor(math.log10(abs(value))))
     if abs(value) >= 1e6 or 0 < abs(value) < 1e-4:
         significant = places + math.floor(math.log10(abs(value)))
         return f"{value:.{min(max(significant, 0), most)}e}"

@@ -68,24 +68,33 @@ def fit(
         bool, typer.Option("--noise-by-compute", help="Let runs of larger budgets have other noise; slower.")
     ] = False,
     force: Annotated[bool, typer.Option(help="Replace a different posterior in --out.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Say what would be read and what is odd about it; fit nothing.")
+    ] = False,
+    skip_blank: Annotated[
+        bool, typer.Option("--skip-blank", help="Leave out, and count, runs that lack a number.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Fit a scaling law to runs, yours or the stored ones, and keep the posterior.
 
     Example: moebook fit runs.csv --law chinchilla --columns params=N,tokens=D,loss=loss --out my-fit
 
-    Says first which column became what, and what is odd about the table. Runs that a column of states calls
-    unfinished are left out and counted. Then: moebook forecast my-fit --at params=1e9,tokens=2e10
+    Says first which column became what, and what is odd about the table: --check says that and stops. Runs
+    that a column of states calls unfinished are left out and counted.
+
+    Then: moebook forecast my-fit --at params=1e9,tokens=2e10
 
     Exit code 1 where the posterior failed a gate: it is stored as failed, and answers nothing.
     """
     from moebook.errors import InputError
 
-    if out is None:
+    if out is None and not check:
         raise InputError("fit: --out: missing: the folder for the posterior")
     names = parse_columns(columns)
     from moebook import bayes, laws
     from moebook.bayes.columns import choose_law
+    from moebook.bayes.quantities import without_blanks
     from moebook.bayes.stored import read_runs
     from moebook.figures.report import REPORT_FILE, report
     from moebook.files import write_atomic
@@ -93,6 +102,9 @@ def fit(
     rows, source, excluded = read_runs(table, text)
     law, why = (law, "") if law else choose_law(rows, names, source)
     chosen = laws.get(law)
+    if skip_blank:
+        rows, blank = without_blanks(rows, chosen, names, source)
+        excluded |= {"with a blank": blank} if blank else {}
     settings = {
         "columns": names, "seed": seed, "source": source, "flops_per_token": flops_per_token,
         "sampler": bayes.Sampler(draws=draws, tune=tune),
@@ -100,8 +112,11 @@ def fit(
         "wanted": bayes.Wanted(group, tuple(covariate or ()), noise_by_compute),
     }  # fmt: skip
     asked = bayes.request(rows, chosen, **settings)
-    refuse_other(out, asked.identity, force)
+    if out is not None:
+        refuse_other(out, asked.identity, force)
     say_reading(asked, excluded, why)
+    if check:
+        return
     posterior = bayes.fit(rows, chosen, **settings, excluded=excluded)
     posterior.save(out)
     typer.echo("report", err=True)
@@ -164,6 +179,7 @@ def say_reading(asked: Request, excluded: dict[str, int], why: str = "") -> None
 
 def show(summary: dict[str, Any], out: Path) -> None:
     """The estimates, the gates and the verdict, for people."""
+    from moebook.bayes.checks import extremes
     from moebook.bayes.sensitivity import COUNTS_FROM
     from moebook.cite import in_digits
     from moebook.cli.tables import print_table
@@ -186,6 +202,9 @@ def show(summary: dict[str, Any], out: Path) -> None:
     if by_compute := summary.get("noise_by_compute"):
         falls, rises = (sum(p for h, p in by_compute.items() if h[0] == sign and float(h)) for sign in "+-")
         typer.echo(f"noise: falls with compute with probability {falls:.2f}, rises with {rises:.2f}")
+    if odd := extremes(check["p_values"]):
+        listed = ", ".join(f"{name} (p {p:.3f})" for name, p in odd.items())
+        typer.echo(f"warning: something is left over, which data made by the model seldom show: {listed}")
     typer.echo(
         f"{summary['rows']} runs{left_out}; {covered}.\n"
         f"{summary['law']}: {summary['status']}; identity {summary['identity']}\n"

@@ -17,8 +17,11 @@ def register(app: typer.Typer) -> None:
 def judge(
     forecast: Annotated[Path, typer.Argument(help="What `moebook forecast --out` wrote, with keys.")],
     by: Annotated[
-        Path, typer.Option("--by", help="Folder of records, or a table with columns key and loss_nats.")
+        Path, typer.Option("--by", help="Folder of records, or a table with a column key and a loss.")
     ] = Path("runs"),
+    columns: Annotated[
+        str, typer.Option(help="Names in that table, as in key=run_id,loss=val_loss; common ones are known.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")] = False,
 ) -> None:
     """How right a written forecast was: its intervals, and the losses of the runs made since.
@@ -34,10 +37,11 @@ def judge(
     """
     from moebook.bayes.judging import judge as compare
     from moebook.bayes.reading import read_table
+    from moebook.cli.fit import parse_columns
     from moebook.runs.table import load_table
 
     read = load_table(by) if by.is_dir() else read_table(by)
-    found = compare(read_table(forecast), read, str(forecast))
+    found = compare(read_table(forecast), read, str(forecast), str(by), parse_columns(columns))
     answer: dict[str, Any] = {"asked": found.asked, "done": found.done, "without_loss": found.without_loss}
     answer["inside"] = [{"interval": level, "runs": n} for level, n in found.inside.items()]
     rows = found.rows[["key", "interval", "run_low_nats", "run_median_nats", "run_high_nats", "loss_nats"]]

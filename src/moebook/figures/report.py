@@ -13,6 +13,7 @@ import numpy as np
 from scipy import stats
 
 from moebook import __version__
+from moebook.bayes.checks import extremes
 from moebook.figures import diagnosis, page
 from moebook.figures.style import unbroken
 
@@ -21,6 +22,22 @@ if TYPE_CHECKING:
 
 REPORT_FILE = "report.html"
 PACKAGES = ("numpy", "scipy", "pymc", "pytensor", "nutpie", "numba", "arviz")
+#: Names of the fit in words, with the symbols of the book.
+MEANING = {
+    "level": "L₀, loss at the centre of the data",
+    "data_share": "ρ_D, share of it that more data would remove",
+    "floor_of_rest": "ρ_E, share of the rest that is floor",
+    "size_plain_share": "φ, share of the size term that sparsity leaves alone",
+    "floor_tilt_share": "ψ, share of the floor that moves with sparsity",
+    "alpha": "α, exponent of the plain size term",
+    "beta": "β, exponent of the data term",
+    "gamma": "γ, exponent of the size term that sparsity moves",
+    "lambda": "λ, power of 1 − S in the floor",
+    "delta": "δ, power of 1 − S in the size term",
+    "discrepancy_scale": "scale of the discrepancy",
+    "noise_scale": "σ, scale of the noise",
+    "tail": "1/ν, heaviness of the noise's tails",
+}
 #: A quantity whose prior spans more than this factor is drawn on a logarithmic axis.
 DECADES = 20.0
 
@@ -57,6 +74,7 @@ def _head(posterior: Posterior, title: str) -> str:
     failed = [gate["name"] for gate in summary["gates"] if not gate["passed"]]
     if posterior.passed:
         verdict = '<span class="good">Every gate is passed</span>: the posterior may be quoted.'
+        verdict += "".join(f' <span class="bad">{html.escape(line)}</span>' for line in _left_over(summary))
     else:
         verdict = (
             f'<span class="bad">Failed: {html.escape(", ".join(failed))}</span>. Nothing may be quoted from '
@@ -73,6 +91,13 @@ def _head(posterior: Posterior, title: str) -> str:
     }  # fmt: skip
     listed = "".join(f"<li><b>{html.escape(v)}</b>{html.escape(name)}</li>" for name, v in facts.items())
     return f'<h1>{html.escape(title)}</h1><p>{verdict}</p><ul class="facts">{unbroken(listed)}</ul>'
+
+
+def _left_over(summary: Mapping[str, Any]) -> list[str]:
+    """A sentence where data made by the model seldom look like the runs."""
+    checks = summary.get("checks", {}).get("posterior_predictive", {})
+    odd = extremes(checks.get("p_values", {}))
+    return [f"Something is left over: {', '.join(odd)}."] if odd else []
 
 
 def _doubts(summary: Mapping[str, Any]) -> str:
@@ -148,9 +173,7 @@ def _predictions(posterior: Posterior) -> str:
     said = "".join(
         f" {level} % intervals hold {100 * part:.0f} % of the runs." for level, part in share.items()
     )
-    checks = posterior.summary.get("checks", {}).get("posterior_predictive", {})
-    extreme = [name for name, p in checks.get("p_values", {}).items() if not 0.025 <= p <= 0.975]
-    left = f" Something is left over: {', '.join(extreme)}." if extreme else ""
+    left = "".join(f" {line}" for line in _left_over(posterior.summary))
     caption = (
         "First: a mark a run, the bar its 90 % predictive interval. Then what is left over along each "
         "quantity (line: running median): a trend or a bend there is misfit that the model did not take up."
@@ -172,8 +195,9 @@ def _gates(summary: Mapping[str, Any]) -> str:
     text = page.table(pd.DataFrame(rows), "What the draws must show before anything is quoted from them")
     checks = summary.get("checks", {})
     if "posterior_predictive" in checks:
+        odd = extremes(checks["posterior_predictive"]["p_values"])
         values = [
-            {"pattern in the residuals": name, "p": p, "": "" if 0.025 <= p <= 0.975 else "extreme"}
+            {"pattern in the residuals": name, "p": p, "": "extreme" if name in odd else ""}
             for name, p in checks["posterior_predictive"]["p_values"].items()
         ]
         text += page.table(
@@ -202,7 +226,8 @@ def _estimates(summary: Mapping[str, Any]) -> str:
         half = [in_digits(e[q], e["mcse_q50"]) for q in ("q25", "q75")]
         rows.append(
             {
-                "quantity": name, "median": middle, "50 % interval": " to ".join(half),
+                "quantity": name, "what it is": MEANING.get(name, "coefficient of the law"),
+                "median": middle, "50 % interval": " to ".join(half),
                 "90 % interval": f"{low} to {high}", "narrowed": f"{100 * max(e['contraction'], 0):.0f} %",
                 "decided by": "the data" if e["identified"] else "the prior",
             }
@@ -215,7 +240,7 @@ def _estimates(summary: Mapping[str, Any]) -> str:
         "below 50 % a quantity is not identified by these runs, and its interval is mostly the prior's."
         + (" “Moved by”: what moves it when its power is changed a little.</p>" if moved else "</p>")
     )
-    return page.table(pd.DataFrame(rows)) + unbroken(note)
+    return page.table(pd.DataFrame(rows), wrap=("what it is",)) + unbroken(note)
 
 
 def _moved_by(found: Mapping[str, Any]) -> str:

@@ -6,32 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from moebook.bayes.checks import extremes
 from moebook.book.contents.curves import posterior
 from moebook.book.contents.runs import text_title, texts
 from moebook.figures import fit as figures
 from moebook.figures import page
+from moebook.figures.report import MEANING
 from moebook.figures.style import percent
 
 if TYPE_CHECKING:
     from moebook.bayes import Posterior
-
-#: Names of the fit in the words and symbols of the chapter.
-MEANING = {
-    "level": "L₀, loss at the centre of the data",
-    "data_share": "ρ_D, share of it that more data would remove",
-    "floor_of_rest": "ρ_E, share of the rest that is floor",
-    "size_plain_share": "φ, share of the size term that sparsity leaves alone",
-    "floor_tilt_share": "ψ, share of the floor that moves with sparsity",
-    "alpha": "α, exponent of the plain size term",
-    "beta": "β, exponent of the data term",
-    "gamma": "γ, exponent of the size term that sparsity moves",
-    "lambda": "λ, power of 1 − S in the floor",
-    "delta": "δ, power of 1 − S in the size term",
-    "discrepancy_scale": "scale of the discrepancy",
-    "noise_scale": "σ, scale of the noise",
-    "tail": "1/ν, heaviness of the noise's tails",
-}
-
 
 def fit_in_numbers() -> dict[str, str]:
     """What the chapter's prose quotes of all fits, and the rule behind "not identified"."""
@@ -59,7 +43,7 @@ def predictive_verdict(text: str) -> str:
     found = posterior(text)
     check = found.summary["checks"]["posterior_predictive"]
     shares = {level: f"{100 * share:.0f} %" for level, share in check["coverage"].items()}
-    extreme = {name: p for name, p in check["p_values"].items() if not 0.025 <= p <= 0.975}
+    extreme = extremes(check["p_values"])
     worst = min(check["p_values"], key=lambda name: min(check["p_values"][name], 1 - check["p_values"][name]))
     tests = (
         f"Of {len(check['p_values'])} ways to look for a pattern in what is left over, none is extreme"
