@@ -49,6 +49,7 @@ from moebook.book.contents.forecasts import (
     forecast_before_figure,
     forecast_before_in_words,
     forecasts_in_short,
+    forecasts_together,
     written_forecasts,
 )
 from moebook.book.contents.gpu_costs import gpu_in_words, gpu_tables
@@ -145,8 +146,8 @@ __all__ = [
     "equal_in_words", "equal_time_in_words", "equal_time_table", "estimate_table", "feed_forward_figure",
     "feed_forward_table", "feed_forwards_in_words", "fit_in_numbers", "fixed_size_figures",
     "fixed_size_table", "forecast_before_figure", "forecast_before_in_words", "forecast_figure",
-    "forecast_in_numbers", "forecast_table", "forecasts_in_short", "form_table", "forms_in_words",
-    "gain_figures", "gains",
+    "forecast_in_numbers", "forecast_table", "forecasts_in_short", "forecasts_together", "form_table",
+    "forms_in_words", "gain_figures", "gains",
     "gate_table", "gpu_in_words", "gpu_tables", "granularity_in_words", "granularity_table", "headline",
     "held_out_figure", "held_out_in_words", "identified", "law_table", "live_loss", "live_posterior",
     "machines", "measured_in_words", "measured_table", "memory_figure", "middle_budget", "minutes_table",

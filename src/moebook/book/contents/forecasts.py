@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from moebook.book.paths import runs_folder
 from moebook.book.say import listed
@@ -32,17 +33,48 @@ def _noted(folder: Path) -> dict[str, dict[str, str]]:
 def forecasts_in_short() -> str:
     """How many of the runs that were forecast beforehand lie in the intervals, of all written forecasts;
     Markdown, empty where none is made."""
-    parts = []
+    parts, seen = [], []
     for path in written_forecasts():
-        found = judged(path)
+        said, found = _said(path), judged(path)
         if found.done:
+            same = "the same " if (keys := set(said["key"])) in seen else ""
+            seen.append(keys)
             inside = [f"{n} in their {100 * level:g} % intervals" for level, n in found.inside.items()]
-            parts.append(f"of {found.done} runs at {_budgets(_said(path))} FLOPs, {listed(inside)}")
+            beyond = float(said["compute_flops_beyond"].max())
+            far = f", {beyond:.0f} times beyond what had been fitted" if beyond > 1.5 else ""
+            parts.append(f"of {same}{found.done} runs at {_budgets(said)} FLOPs{far}, {listed(inside)}")
     if not parts:
         return ""
     return (
         "How far can such a fit be trusted? We wrote forecasts down before their runs were made. What came "
         f"out: {'; '.join(parts)}."
+    )
+
+
+def forecasts_together() -> str:
+    """What all written forecasts say of the width of the intervals; Markdown, empty where none is made."""
+    made = [(path, judged(path)) for path in written_forecasts()]
+    done = [(path, found) for path, found in made if found.done]
+    if not done:
+        return ""
+    parts = []
+    for level in sorted(set.intersection(*(set(found.inside) for _, found in done))):
+        held, asked = (sum(n) for n in zip(*((f.inside[level], f.done) for _, f in done), strict=True))
+        chance = float(stats.binom.sf(held - 1, asked, level))
+        parts.append((level, held, asked, chance))
+    words = "; ".join(f"{held} of {asked} at {100 * level:g} %" for level, held, asked, _ in parts)
+    wide = [f"{100 * level:g} %" for level, *_, chance in parts if chance < 0.01]
+    verdict = (
+        f"Were the runs independent, so many at {listed(wide)} would be improbable for intervals of the "
+        "right width: **these are wider than these runs asked for**. Their width was learnt on the tables of "
+        "others, which needed it. "
+        if wide
+        else ""
+    )
+    return (
+        f"Together, and a run that was forecast twice counts twice: {words}. {verdict}But the runs of one "
+        "budget share what the law gets wrong there and come out on one side together, so that a count of "
+        "runs says less than its size promises."
     )
 
 
