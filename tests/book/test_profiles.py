@@ -51,16 +51,33 @@ def test_what_seeds_share_drops_out_of_a_difference():
     assert profiles.same_seed_sd_nats(replicates[replicates["sparsity"] == 0]) is None
 
 
-def test_cells_are_compared_on_the_seeds_that_all_of_a_budget_have():
-    """Planted: one width has a bad seed more, and would seem worse than its neighbour."""
+def test_a_seed_that_only_some_cells_have_moves_none_of_them():
+    """Planted: of each width three sparsities have three seeds, one has the first alone."""
+    runs = seeded_runs(shared=0.05, own=0.0)
+    some = runs[(runs["sparsity"] < 0.9) | (runs["seed"] == 0)]
+    cells = profiles.cells(some)
+    gain = cells.pivot(index="width", columns="sparsity", values="loss_nats")
+    np.testing.assert_allclose(gain[0.9] - gain[0.0], 0.09, atol=1e-12)
+    np.testing.assert_allclose(gain[0.75] - gain[0.0], 0.075, atol=1e-12)
+    whole = profiles.cells(runs).pivot(index="width", columns="sparsity", values="loss_nats")
+    np.testing.assert_allclose(gain, whole, atol=1e-12)
+
+
+def test_a_width_whose_cells_have_no_seed_in_common_keeps_its_losses():
     runs = seeded_runs(shared=0.0, own=0.0, seeds=(0,))
-    runs.loc[runs["width"] == 9, "loss_nats"] -= 0.01
-    bad = runs[runs["width"] == 9].assign(seed=1)
-    bad["loss_nats"] += 0.5
-    best = profiles.best_sizes(profiles.cells(pd.concat([runs, bad])))
-    assert set(best["width"]) == {9} and set(best["seeds"]) == {2}
-    apart = runs.assign(seed=runs["width"])  # no seed in common: all count
-    assert len(profiles.cells(apart)) == len(runs)
+    apart = runs.assign(seed=(100 * runs["sparsity"]).astype(int))
+    cells = profiles.cells(apart)
+    assert len(cells) == len(runs) and np.allclose(cells["loss_nats"], 2 + cells["sparsity"] / 10)
+
+
+def test_a_parabola_finds_the_best_sparsity_of_a_bowl_and_none_at_its_end():
+    sparsities = 1 - 2.0 ** -np.arange(8)
+    slack = -np.log1p(-sparsities)
+    bowl = pd.DataFrame({"compute_flops": 1e12, "sparsity": sparsities})
+    inside = bowl.assign(loss_nats=1.5 + 0.02 * (slack + np.log1p(-0.95)) ** 2)
+    assert profiles.parabola_sparsity(inside, 1e12) == pytest.approx(0.95)
+    falling = bowl.assign(loss_nats=1.5 - 0.02 * slack)
+    assert profiles.parabola_sparsity(falling, 1e12) is None
 
 
 def test_a_run_without_a_loss_enters_no_mean_but_is_counted(table):

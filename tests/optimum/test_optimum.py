@@ -88,6 +88,10 @@ def test_draws_have_their_own_optimum_and_edges_are_counted(make):
     dense = dict(solved(0.5), d=1.0)  # sparsity only hurts
     found = optimum(make([dense] * 3 + [solved(0.5)]), 3e11, params=1e5)
     assert found.edge["sparsity_low"] == 0.75
+    assert "dense is best in 75 % of the draws, so whether to be sparse is open" in found.verdict
+    always = optimum(make([dense] * 4), 3e11, params=1e5)
+    assert always.edge["sparsity_low"] == 1.0
+    assert "open" not in always.verdict, "that dense is best is an answer"
     assert found.sparsity_star.reshape(2, 4)[0, :3] == pytest.approx(0.0)
 
 

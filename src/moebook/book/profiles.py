@@ -33,8 +33,9 @@ def cells(runs: pandas.DataFrame) -> pandas.DataFrame:
     """One row a cell (budget, sparsity, width) of `done_runs`: its size, its seeds, mean and spread of the
     loss.
 
-    Seeds move all models of a budget alike, so the mean is over the seeds that every cell of the budget has,
-    or over all where there is none: else a cell of more seeds would be compared by what they happen to add.
+    A seed moves the models of a width alike, so what it does to those cells that have every seed of the
+    width is taken off all of its runs before the mean: else a cell of fewer seeds than its neighbours would
+    be compared by what its own happen to add.
 
     Columns: compute_flops (planned), sparsity, width, params, params_active, tokens, seeds, loss_nats and
     loss_sd_nats (standard deviation between seeds; empty for one).
@@ -44,14 +45,23 @@ def cells(runs: pandas.DataFrame) -> pandas.DataFrame:
         params=("params", "first"), params_active=("params_active", "first"), tokens=("tokens", "first"),
         seeds=("seed", "count"), loss_sd_nats=("loss_nats", "std"),
     )  # fmt: skip
-    shared = {
-        budget: set.intersection(*(set(cell["seed"]) for _, cell in part.groupby(names[1:])))
-        for budget, part in runs.groupby("budget_flops")
-    }
-    alike = [not shared[c] or s in shared[c] for c, s in zip(runs["budget_flops"], runs["seed"], strict=True)]
-    means = runs[alike].groupby(names, as_index=False)["loss_nats"].mean()
+    moved = runs.assign(loss_nats=runs["loss_nats"] - _moved_by_seed_nats(runs))
+    means = moved.groupby(names, as_index=False)["loss_nats"].mean()
     grouped = grouped.merge(means, on=names)
     return grouped.rename(columns={"budget_flops": "compute_flops"})
+
+
+def _moved_by_seed_nats(runs: pandas.DataFrame) -> np.ndarray:
+    """What the seed of each run does to the models of its budget and width, nats [rows]: the mean, over the
+    sparsities that have every seed, of their deviation from their own mean; 0 where there is none."""
+    moved = np.zeros(len(runs))
+    place = np.arange(len(runs))
+    for _, part in runs.assign(place=place).groupby(["budget_flops", "width"]):
+        wide = part.pivot_table(index="sparsity", columns="seed", values="loss_nats").dropna()
+        if len(wide):
+            of_seed = wide.sub(wide.mean(axis=1), axis=0).mean()
+            moved[part["place"]] = of_seed[part["seed"]]
+    return moved
 
 
 def best_sizes(cell_rows: pandas.DataFrame) -> pandas.DataFrame:
@@ -143,6 +153,21 @@ def gain_nats(best: pandas.DataFrame, compute_flops: float) -> tuple[float, floa
         )
     winner = sparse.loc[sparse["loss_nats"].idxmin()]
     return float(dense["loss_nats"].min() - winner["loss_nats"]), float(winner["sparsity"])
+
+
+def parabola_sparsity(best: pandas.DataFrame, compute_flops: float) -> float | None:
+    """The lowest point of a parabola in log(1 - S) through the losses of `best_sizes` at one budget: the
+    lowest of them and two on either side where there are so many. No law is in it. None where the lowest
+    lies at an end, or the parabola has no lowest point between its ends."""
+    line = best[np.isclose(best["compute_flops"], compute_flops)].sort_values("sparsity")
+    slack, loss = -np.log1p(-line["sparsity"].to_numpy()), line["loss_nats"].to_numpy()
+    at = int(np.argmin(loss))
+    if at in (0, len(loss) - 1):
+        return None
+    near = slice(max(at - 2, 0), at + 3)
+    bend, slope, _ = np.polyfit(slack[near], loss[near], 2)
+    vertex = -slope / (2 * bend) if bend > 0 else np.nan
+    return float(-np.expm1(-vertex)) if slack[near][0] < vertex < slack[near][-1] else None
 
 
 def width_pairs(cell_rows: pandas.DataFrame) -> pandas.DataFrame:

@@ -194,8 +194,8 @@ def show(found: list[Forecast]) -> None:
         share, tables = held_before(found[0].level)
         if tables:
             typer.echo(
-                f"on {tables} tables of known runs, such intervals of {level} held {100 * share:.0f} % of "
-                "runs above the fitted budgets"
+                f"on {tables} tables of known runs, at all their budgets, intervals of {level} held "
+                f"{100 * share:.0f} % of runs above the fitted ones"
             )
 
 

@@ -29,7 +29,7 @@ def sensitivities(found: Mapping[str, Mapping[str, float]], threshold: float) ->
     axes.axvline(threshold, color=INK, linestyle="--", linewidth=1)
     axes.set_xlim(left=0)
     axes.set_yticks(rows, list(found))
-    axes.set_xlabel("how far the answer moves\n(cumulative Jensen-Shannon distance)")
+    axes.set_xlabel("how far the answer moves\n(distance; 0: not at all)")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 

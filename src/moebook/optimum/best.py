@@ -75,6 +75,10 @@ class Optimum:
             for name, what in limits.items()
             if self.edge.get(name, 0.0) > EDGE_LIMIT
         ]
+        dense = self.edge.get("sparsity_low", 0.0)
+        if EDGE_LIMIT < dense < 1 - EDGE_LIMIT:
+            share = f"{100 * dense:.0f} % of the draws"
+            reasons.append(f"dense is best in {share}, so whether to be sparse is open")
         if not reasons and self.contraction < TAUGHT_FROM:
             reasons = [f"the prior decides (data narrow it by {100 * self.contraction:.0f} %)"]
         return f"not identified: {'; '.join(reasons)}" if reasons else "identified"

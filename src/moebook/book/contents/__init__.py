@@ -12,6 +12,7 @@ from moebook.book.contents.answers import (
     price,
     spread_figure,
     verdicts,
+    without_a_law,
 )
 from moebook.book.contents.asides import granularity_in_words, granularity_table, purposes
 from moebook.book.contents.bars import bars_in_words
@@ -126,6 +127,7 @@ from moebook.book.contents.runs import (
 from moebook.book.contents.seeds import noise, noise_table
 from moebook.book.contents.tuning import (
     batch_table,
+    rates_in_words,
     rule_in_words,
     tuning_figures,
     tuning_limits,
@@ -155,11 +157,11 @@ __all__ = [
     "paper_in_numbers", "posterior", "predictive_figure", "predictive_verdict", "price",
     "printed_in_words", "prior_figure", "prior_table", "prior_verdict", "profile_figures", "prose",
     "purposes", "quick_study", "readings", "recipe_figures", "recipe_table", "recipes_in_words",
-    "recovered", "refits_in_numbers", "rule_in_words", "run_table", "runs_folder", "say",
+    "rates_in_words", "recovered", "refits_in_numbers", "rule_in_words", "run_table", "runs_folder", "say",
     "sensitivity_figure", "sensitivity_verdict", "slowdown_figures", "slowdown_in_words",
     "split_in_words", "spread_figure", "spread_of_laws_figure", "spread_of_laws_in_words",
     "step_figures", "step_table", "steps_in_words", "study_in_numbers", "terms_table", "text_title",
     "texts", "texts_in_words", "tuning_figures", "tuning_limits", "tuning_studies", "update_in_words",
-    "verdicts", "whole_table", "widths_in_words", "written_forecasts", "wrong_rate_in_words",
+    "verdicts", "whole_table", "widths_in_words", "without_a_law", "written_forecasts", "wrong_rate_in_words",
     "wrong_rate_table",
 ]  # fmt: skip

@@ -33,9 +33,13 @@ def optimum_sentence(found: Curve, index: int) -> str:
             f"{opening}, the best sparsity is {middle}, and with 90 % probability it lies between {low} and "
             f"{high}: {few:.0f} to {many:.0f} experts held for each one used"
         )
-        return sentence + (
-            f". With {percent(near_zero)} probability, dense is best" if near_zero >= 0.05 else ""
-        )
+        if near_top >= 0.01:
+            sentence += (
+                f". {percent(near_top)} of the draws lie at the largest sparsity trained, "
+                f"{sparsity_text(found.sparsity_top)}, of which this budget has "
+                f"{_runs_at_top(found, index)}: it may be higher"
+            )
+        return sentence
     if near_top > 0.05:
         return (
             f"{opening}, the best sparsity is at least {low} with 95 % probability. How much more is not "
@@ -46,6 +50,14 @@ def optimum_sentence(found: Curve, index: int) -> str:
         f"{opening}, the best sparsity is {plain_verdict(verdict, found.sparsity_top)}. The draws span {low} "
         f"to {high}, with median {middle}"
     )
+
+
+def _runs_at_top(found: Curve, index: int) -> str:
+    """How many runs of a budget have the largest sparsity, in words."""
+    runs = profiles.done_runs(run_table(), found.text)
+    at = np.isclose(runs["budget_flops"], found.compute_flops[index], rtol=0.01)
+    count = int((at & np.isclose(runs["sparsity"], found.sparsity_top)).sum())
+    return f"{count} run{'s' * (count != 1)}" if count else "no run"
 
 
 def _coverage(found: Curve, index: int) -> str:
@@ -92,34 +104,25 @@ def trend_sentence(found: Curve) -> str:
             f"{percent(tied)}"
         )
         return f"Whether it rises or falls {span} is open: it {shares}."
-    way, share = ("rises", rises) if rises > falls else ("falls", falls)
-    return f"It {way} {span} in {percent(share)} of the draws."
+    way, share = ("higher", rises) if rises > falls else ("lower", falls)
+    ends = f"{flops_text(found.compute_flops[-1])} than at {flops_text(found.compute_flops[0])} FLOPs"
+    middle = np.median(found.sparsity_star, axis=0)
+    steps = np.diff(middle)
+    even = (steps >= 0).all() if rises > falls else (steps <= 0).all()
+    between = "" if even else ", though its median does not go one way at every step between"
+    return f"It is {way} at {ends} in {percent(share)} of the draws{between}."
 
 
-def answer_table(answers: Sequence[Curve]) -> page.Html:
-    """S* at every budget that was run, with the size and the data that go with it."""
-    import pandas as pd
-
-    frames = []
-    for found in answers:
-        frame = live.posterior_table(list(found.compute_flops), found.sparsity_star, found.sparsity_top)
-        frame.insert(0, "text", text_title(found.text))
-        frame = frame.drop(columns=["50 % interval", "draws at S = 0"])
-        frame = frame.rename(
-            columns=lambda name: (
-                "draws at the largest S"
-                if name.startswith("draws at S =") and name != "draws at S = 0"
-                else name
-            )
-        )
-        frame["median N"] = [count_text(n) for n in np.median(found.params_star, axis=0)]
-        frame["median active"] = [count_text(n) for n in np.median(found.params_active_star, axis=0)]
-        frame["training bytes"] = [count_text(n) for n in np.median(found.tokens_star, axis=0)]
-        frames.append(frame)
+def answer_table(found: Curve) -> page.Html:
+    """S* of one text at every budget that was run, with the size and the data that go with it."""
+    frame = live.posterior_table(list(found.compute_flops), found.sparsity_star, found.sparsity_top)
+    frame = frame.drop(columns=["50 % interval", "draws at S = 0"])
+    frame["median N"] = [count_text(n) for n in np.median(found.params_star, axis=0)]
+    frame["median active"] = [count_text(n) for n in np.median(found.params_active_star, axis=0)]
+    frame["training bytes"] = [count_text(n) for n in np.median(found.tokens_star, axis=0)]
     return page.table(
-        pd.concat(frames),
-        "The optimal sparsity at the budgets that were run, size chosen freely",
-        wrap=("text",),
+        frame,
+        f"{text_title(found.text)}: the optimal sparsity at the budgets that were run, size chosen freely",
     )
 
 
@@ -150,7 +153,8 @@ def optimum_in_numbers() -> dict[str, str]:
         "identified_rule": (
             f"An optimum is called “not identified” where more than {100 * EDGE_LIMIT:.0f} % of the draws "
             "lie at the end of the range that was searched (the largest sparsity, or the smallest or largest "
-            "width), or "
+            f"width), where dense is best in more than {100 * EDGE_LIMIT:.0f} % and less than "
+            f"{100 - 100 * EDGE_LIMIT:.0f} % of them, or "
             f"where the data narrow the prior's spread of it by less than {100 * TAUGHT_FROM:.0f} %."
         ),
     }
@@ -162,6 +166,19 @@ def verdicts(text: str) -> str:
     sentences = [optimum_sentence(at_runs, index) for index in range(len(at_runs.compute_flops))]
     lines = [f"- {s[0].upper()}{s[1:]}." for s in sentences]
     return "\n".join([f"**{text_title(text)}:**", "", *lines, "", trend_sentence(at_runs)])
+
+
+def without_a_law(text: str) -> str:
+    """What a parabola through the losses alone says of S*, beside the posterior's medians; Markdown."""
+    found = answer(text)
+    best = profiles.best_sizes(profiles.cells(profiles.done_runs(run_table(), text)))
+    parts = []
+    for index, budget in enumerate(found.compute_flops):
+        bare = profiles.parabola_sparsity(best, float(budget))
+        median = float(np.median(found.sparsity_star[:, index]))
+        says = "has no lowest point inside" if bare is None else f"{bare:.3f}"
+        parts.append(f"{says} at {flops_text(float(budget))} FLOPs (posterior {median:.3f})")
+    return f"- **{text_title(text)}:** {', '.join(parts)}."
 
 
 def price(text: str) -> str:
@@ -222,13 +239,15 @@ def fixed_size_table(found: Curve) -> page.Html:
             low, _, middle, _, high = live.quantile_texts(quantiles, float(at.sparsity_grid[-1]))
             dense, _ = live.edge_shares(at.sparsity_star, float(at.sparsity_grid[-1]))
             verdict = plain_verdict(at.verdict, float(at.sparsity_grid[-1]))
+            if 0.01 <= dense and "dense" not in verdict:
+                verdict += f"; dense is best in {percent(dense)}"
             rows.append(
                 {
                     "C (FLOPs)": flops_text(budget),
                     "N": count_text(size),
                     "median S*": f"at the {middle}" if middle.startswith("edge") else middle,
                     "90 % interval": live.span(low, high),
-                    "verdict": verdict + (f"; dense is best in {percent(dense)}" if dense >= 0.01 else ""),
+                    "verdict": verdict,
                 }
             )
     return page.table(
@@ -253,7 +272,7 @@ def spread_figure(found: Curve) -> page.Html:
         figure,
         "Median and intervals of the optimal sparsity against training compute.",
         f"{text_title(found.text)}: posterior of the optimal sparsity. In the shaded part there are no runs: "
-        "there the law speaks alone.",
+        "there only the law and the assumed drift of its error speak.",
     )
 
 

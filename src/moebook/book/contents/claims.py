@@ -58,7 +58,8 @@ def claim_notes(text: str) -> str:
         f"- **{text_title(text)}:** it is {likelihood(sixth.probability)} ({percent(sixth.probability)}) "
         "that the best sparsity of a model of the middle size falls as compute grows (H6; other sizes are in "
         "the folded table). Where a claim compares optima, some may lie at the end of the range of the "
-        f"runs, so that the true one may lie beyond: at most {percent(edge.edge)} of them (in {edge.name})."
+        f"runs, so that the true one may lie beyond: {percent(edge.edge)} of them in {edge.name}, over all "
+        "sizes and budgets; in no claim is it more, at single sizes it may be."
         + (" Where H7 fails, our widths end too soon; it says nothing of larger ones." * (seventh < 0.5))
     )
 

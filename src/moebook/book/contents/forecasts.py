@@ -117,7 +117,7 @@ def forecast_before_in_words(path: Path) -> str:
     checksum = sha256_hex(path.read_bytes())[:16]
     what = (
         f"**{path.stem}**: {found.asked} runs at {_budgets(said)} FLOPs, from posterior "
-        f"`{said['posterior'].iloc[0][:8]}`, written {noted['written'][:16].replace('T', ' ')} UTC. "
+        f"`{said['posterior'].iloc[0][:8]}`{_fitted_up_to(said)}, written {noted['written'][:16].replace('T', ' ')} UTC. "
         f"The file's sha256 begins with `{checksum}`."
     )
     if not found.done:
@@ -132,6 +132,15 @@ def forecast_before_in_words(path: Path) -> str:
         f"{what} Made since: {found.done}{lost}. Of these, {shares}; in the mean they came out {bias}, and "
         f"single runs {np.abs(error).mean():.3f} nats off."
     )
+
+
+def _fitted_up_to(said: Any) -> str:
+    """The largest budget that a forecast's posterior had seen, where the forecast looks beyond it."""
+    beyond = said[said["compute_flops_beyond"] > 1]
+    if beyond.empty:
+        return ""
+    largest = (beyond["compute_flops"] / beyond["compute_flops_beyond"]).median()
+    return f" (fitted to runs of at most {flops_text(float(f'{largest:.1e}'))} FLOPs)"
 
 
 def forecast_before_figure(path: Path) -> page.Html:

@@ -50,7 +50,7 @@ def best_size(variant: str) -> tuple[figures.Interval, figures.Interval | None]:
 
 def recipes_in_words() -> str:
     """Where the power of the best size starts and ends, and where law and posterior disagree; Markdown."""
-    lines, apart, narrower = [], [], 0
+    lines, apart, narrower, off = [], [], 0, 0
     for short, corpus in CORPORA.items():
         found = {title: best_size(f"{short} {step}") for step, title in STEPS.items()}
         known = {title: (boot, ours) for title, (boot, ours) in found.items() if ours is not None}
@@ -59,6 +59,7 @@ def recipes_in_words() -> str:
             f"- **{corpus}:** by the posterior {_ends(one)} for “{first}”, and {_ends(other)} for “{last}”."
         )
         narrower += sum(ours[2] - ours[0] < boot[2] - boot[0] for boot, ours in known.values())
+        off += sum(not boot[0] <= ours[1] <= boot[2] for boot, ours in known.values())
         apart += [
             f"{title} on {corpus}" for title, (boot, ours) in known.items()
             if boot[0] > ours[2] or boot[2] < ours[0]
@@ -68,7 +69,8 @@ def recipes_in_words() -> str:
         f"In {len(apart)} of {total} cases, {listed(apart)}, the two intervals do not even touch: there the "
         "law bends another way than the runs, and its exponents carry that on."
         if apart
-        else f"In all {total} cases the two intervals overlap."
+        else f"In all {total} cases the two intervals overlap, but in {off} the posterior's median lies "
+        "outside the bootstrap's interval."
     )
     said = (
         f"The posterior's is the narrower in {narrower}. Among the runs, misfit bends the curve to where "

@@ -74,7 +74,8 @@ def forms_in_words() -> str:
     verdict = (
         f"But once misfit is part of the model, leaving runs out one at a time tells the forms apart "
         f"clearly for {listed(clear) if clear else 'none of the routers'}: "
-        "what a simpler form gets wrong, its misfit learns."
+        "what a simpler form gets wrong, its misfit learns. The weights in the table can be near one all the "
+        "same: they ask which mixture predicts best, not by how much."
         if len(clear) < len(ROUTERS)
         else "Leaving runs out one at a time, with misfit in the model, says the same for every router."
     )
@@ -214,7 +215,7 @@ def spread_of_laws_in_words() -> str:
         f"Clark's law misses by {min(clark):.0f} to {max(clark):.0f} times what another seed changes. For "
         f"Porian's variants, whose sizes span far more, {share(min(porian))} to {share(max(porian))} of the "
         f"loss are left over. For the small models of this book it is {listed(ours)}"
-        + (": hardly more than the noise itself, so that here the comparison says little of the law" * quiet)
+        + (": about the noise itself, so that here the comparison says little of the law" * quiet)
         + ". An interval that knows only the noise of seeds is far too narrow wherever the law does the "
         "talking."
     )

@@ -161,8 +161,8 @@ def profile_figures(table: pandas.DataFrame, text: str) -> page.Html:
         panels.append((figures.isoflop_profile(cells, budget, sparsities), label))
     return page.grid(
         panels,
-        f"{text_title(text)}: held-out loss against active parameters at fixed compute, of the seeds that "
-        "all models of a budget have; bars show the spread between seeds where there are more. "
+        f"{text_title(text)}: held-out loss against active parameters at fixed compute, means over "
+        "seeds, less what a seed does to all models of its width; bars show the spread between seeds. "
         "The large point is the lowest of its line.",
     )
 
@@ -200,7 +200,8 @@ def bracketing(table: pandas.DataFrame) -> str:
         rest = (
             ""
             if inside == rows
-            else " For the others, the best size is only known to lie at that end or beyond."
+            else " For the others, the best size is only known to lie at that end or beyond; where one size "
+            "was run, nothing is known."
         )
         lines.append(f"**{text_title(text)}:** {inside} of {rows} rows are bracketed.{rest}")
     return "\n\n".join(lines)

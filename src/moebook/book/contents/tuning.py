@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from moebook.book.contents.runs import run_table, text_title, texts
 from moebook.book.paths import project_root, runs_folder
-from moebook.book.say import rounded
+from moebook.book.say import listed, rounded
 from moebook.figures import page
 from moebook.figures import tuning as figures
 from moebook.figures.style import count_text, flops_text, sparsity_text
@@ -101,6 +101,35 @@ def rule_in_words(study: str) -> str:
     )
 
 
+def rates_in_words(study: str, by: str) -> str:
+    """The rates that study `by` uses, and how they lie to the rule that `study` found; Markdown."""
+    named, rule = read_study(project_root() / "studies" / f"{by}.yml"), rate_rule(study)
+    rates: dict[int, tuple[float, set[float]]] = {}
+    for block in named.grid:
+        batch = block.recipe.batch_sequences * block.family.context
+        rates.setdefault(batch, (block.recipe.learning_rate, set()))[1].update(block.budgets)
+    used = listed(
+        [f"{1000 * rate:g} · (1 − S)^{named.rate_sparsity_power:g} thousandths at {batch:,} bytes a step "
+         f"({listed([flops_text(c) for c in sorted(budgets)])} FLOPs)"
+         for batch, (rate, budgets) in sorted(rates.items())]
+    )  # fmt: skip
+    top = max(s for block in named.grid for s in block.sparsities)
+    power, error = rule.powers["unsparsity"], rule.errors["unsparsity"]
+    off = (1 - top) ** (named.rate_sparsity_power - power)
+    return (
+        f"The study rounds this. Its rates are {used}, at every size and for all data. The power of 1 − S "
+        f"that was found is {_signed(rounded(power, error))} ± {rounded(error, error)}; at S = "
+        f"{sparsity_text(top)}, where no rate was tuned, the study's is {off:.2f} times what that power "
+        "would give."
+        + (
+            " The batch changes with the budget, so that what a larger batch does cannot be told from what a "
+            "larger budget does; the table below has what it cost where both were tried."
+            if len(rates) > 1
+            else ""
+        )
+    )
+
+
 def tuning_limits(table: pandas.DataFrame) -> str:
     """On which texts and up to which sparsity the rate was tuned, and what the study has beyond; Markdown."""
     tuned = table[table["purpose"] == TUNING]
@@ -109,13 +138,28 @@ def tuning_limits(table: pandas.DataFrame) -> str:
     for text in texts():
         top, reached = (part.loc[part["text"] == text, "sparsity"].max() for part in (tuned, study))
         if top != top:
-            lines.append(f"On {text_title(text)} the rate was not tuned.")
+            lines.append(f"On {text_title(text)} the rate was not tuned.{_borrowed(table, text)}")
         elif reached > top:
             lines.append(
                 f"On {text_title(text)} no rate was tuned above S = {sparsity_text(float(top))}: from there "
                 f"to S = {sparsity_text(float(reached))} the rule is extrapolated."
             )
     return " ".join(lines)
+
+
+def _borrowed(table: pandas.DataFrame, text: str) -> str:
+    """A sentence where the runs of a text have the rates of a recipe that another text has given up."""
+    rates = ["sparsity", "learning_rate", "batch_tokens"]
+    mine = table[(table["text"] == text) & (table["purpose"] == "")]
+    given_up = table[table["purpose"] == "first-recipe"]
+    shared = mine[rates].drop_duplicates().merge(given_up[rates].drop_duplicates())
+    if shared.empty:
+        return ""
+    other = listed([text_title(name) for name in sorted(set(given_up["text"]))])
+    return (
+        f" It is that of the earlier recipe, whose {len(given_up)} runs on {other} were set aside; its fall "
+        "with sparsity was a guess, and a wrong one would bend the comparison of sparsities there."
+    )
 
 
 def _signed(number: str) -> str:
