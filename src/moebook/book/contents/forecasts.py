@@ -117,8 +117,8 @@ def forecast_before_in_words(path: Path) -> str:
     checksum = sha256_hex(path.read_bytes())[:16]
     what = (
         f"**{path.stem}**: {found.asked} runs at {_budgets(said)} FLOPs, from posterior "
-        f"`{said['posterior'].iloc[0][:8]}`{_fitted_up_to(said)}, written {noted['written'][:16].replace('T', ' ')} UTC. "
-        f"The file's sha256 begins with `{checksum}`."
+        f"`{said['posterior'].iloc[0][:8]}`{_fitted_up_to(said)}, written "
+        f"{noted['written'][:16].replace('T', ' ')} UTC. The file's sha256 begins with `{checksum}`."
     )
     if not found.done:
         return f"{what} None of the runs is made yet: it is written down, and not tested."
