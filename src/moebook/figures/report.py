@@ -226,12 +226,12 @@ def _estimates(summary: Mapping[str, Any]) -> str:
         half = [in_digits(e[q], e["mcse_q50"]) for q in ("q25", "q75")]
         rows.append(
             {
-                "quantity": name, "what it is": MEANING.get(name, "coefficient of the law"),
-                "median": middle, "50 % interval": " to ".join(half),
+                "quantity": name, "median": middle, "50 % interval": " to ".join(half),
                 "90 % interval": f"{low} to {high}", "narrowed": f"{100 * max(e['contraction'], 0):.0f} %",
                 "decided by": "the data" if e["identified"] else "the prior",
             }
             | ({"moved by": _moved_by(moved[name])} if name in moved else {"moved by": ""} if moved else {})
+            | {"what it is": MEANING.get(name, "coefficient of the law")}
         )  # fmt: skip
     if not rows:
         return "<p>None is stored.</p>"
