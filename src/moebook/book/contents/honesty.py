@@ -91,12 +91,18 @@ def calibration_figure(law: str) -> page.Html:
 
     found = calibration(law)
     shown = {n: r for n, r in found.ranks.items() if "S*" in n or n in DRAWN or n in found.rejected}
+    titled = {_titled(name): ranks for name, ranks in shown.items()}
     return page.show(
-        rank_plots(shown, found.ranked, found.rejected),
+        rank_plots(titled, found.ranked, [_titled(name) for name in found.rejected]),
         "Differences of the distribution of ranks from a uniform one, with bands, for the main quantities.",
         f"{PLAIN[law]}: {len(found.fits)} simulated truths ranked among the draws of their fits. Inside the "
         f"band: as it should be. Drawn are {len(shown)} of the {len(found.names)} quantities.",
     )
+
+
+def _titled(name: str) -> str:
+    """A quantity of a calibration in the words of the chapter."""
+    return MEANING.get(name, name).replace("-log(1 - S*)", "−log(1 − S*)").replace(" x the", " times the")
 
 
 def calibration_verdict(law: str) -> str:
