@@ -47,10 +47,9 @@ def budgets(compute_flops: np.ndarray, width: float = WIDTH_OF_A_BUDGET) -> np.n
 
 def doubts(rows: Rows, law: Law) -> list[Doubt]:
     """Everything odd about the rows that a fit of `law` would read."""
-    parts = (_of_design, _of_sizes)
     return [
-        *(doubt for part in parts for doubt in part(rows, law)),
-        *_of_compute(rows), *_of_losses(rows), *_of_odd_runs(rows), *_of_copies(rows),
+        *_of_design(rows, law), *_of_sizes(rows, law), *_of_compute(rows), *_of_losses(rows),
+        *_of_odd_runs(rows), *_of_copies(rows),
     ]  # fmt: skip
 
 
