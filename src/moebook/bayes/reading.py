@@ -114,7 +114,7 @@ def of_one_text(table: pd.DataFrame, text: str, source: Path | str) -> pd.DataFr
 def _of_the_table(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     if not is_export(table):
         return table, {}
-    purpose = table["purpose"].fillna("").astype(str)
+    purpose = table["purpose"].astype(object).fillna("").astype(str)
     left_out = purpose[purpose != ""].value_counts()
     return table[purpose == ""], {str(name): int(count) for name, count in left_out.items()}
 
