@@ -89,7 +89,8 @@ def test_a_written_forecast_waits_for_its_runs_and_is_judged_by_them(store):
             median = run["loss_nats"] - (0.02 if i < 2 else 0.0)
             rows.append(
                 {"row": i + 1, "key": run["key"], "params": run["params"], "sparsity": run["sparsity"],
-                 "compute_flops": run["compute_flops"], "interval": level, "run_low_nats": median - half,
+                 "compute_flops": run["compute_flops"], "compute_flops_beyond": run["compute_flops"] / 1e11,
+                 "interval": level, "run_low_nats": median - half,
                  "run_median_nats": median, "run_high_nats": median + half, "posterior": "ab" * 32}
             )  # fmt: skip
     folder = store / "forecasts"
@@ -110,14 +111,18 @@ def test_a_written_forecast_waits_for_its_runs_and_is_judged_by_them(store):
     note()
     assert contents.written_forecasts() == [made_file, waits]
     words = contents.forecast_before_in_words(made_file)
-    assert "6 runs at 3·10¹¹ FLOPs" in words and "posterior `abababab`" in words
+    assert "6 runs at 3·10¹¹ FLOPs" in words
+    assert "posterior `abababab` (fitted to runs of at most 10¹¹ FLOPs)" in words
     assert "Made since: 6. Of these, 4 in their 50 % intervals and 6 in their 90 % intervals" in words
     assert f"came out {0.04 / 6:.3f} nats above the median" in words
     assert "None of the runs is made yet" in contents.forecast_before_in_words(waits)
     short = contents.forecasts_in_short()
     assert short.endswith(
-        "of 6 runs at 3·10¹¹ FLOPs, 4 in their 50 % intervals and 6 in their 90 % intervals."
+        "of 6 runs at 3·10¹¹ FLOPs, 3 times beyond what had been fitted, 4 in their 50 % intervals and 6 in "
+        "their 90 % intervals."
     )
+    together = contents.forecasts_together()
+    assert "4 of 6 at 50 %; 6 of 6 at 90 %" in together and "wider" not in together
     for path in (made_file, waits):
         assert "<svg" in str(contents.forecast_before_figure(path))
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 REPORT_FILE = "report.html"
 PACKAGES = ("numpy", "scipy", "pymc", "pytensor", "nutpie", "numba", "arviz")
-#: Names of the fit in words, with the symbols of the book.
+#: Names of the fit in words, with the symbols of the book: of the laws in SPELT, whose terms these are.
 MEANING = {
     "level": "L₀, loss at the centre of the data",
     "data_share": "ρ_D, share of it that more data would remove",
@@ -38,6 +38,7 @@ MEANING = {
     "noise_scale": "σ, scale of the noise",
     "tail": "1/ν, heaviness of the noise's tails",
 }
+SPELT = ("abnar", "chinchilla")
 #: A quantity whose prior spans more than this factor is drawn on a logarithmic axis.
 DECADES = 20.0
 
@@ -231,7 +232,7 @@ def _estimates(summary: Mapping[str, Any]) -> str:
                 "decided by": "the data" if e["identified"] else "the prior",
             }
             | ({"moved by": _moved_by(moved[name])} if name in moved else {"moved by": ""} if moved else {})
-            | {"what it is": MEANING.get(name, "coefficient of the law")}
+            | ({"what it is": MEANING.get(name, "coefficient of the law")} if summary["law"] in SPELT else {})
         )  # fmt: skip
     if not rows:
         return "<p>None is stored.</p>"

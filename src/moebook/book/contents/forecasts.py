@@ -40,7 +40,7 @@ def forecasts_in_short() -> str:
             same = "the same " if (keys := set(said["key"])) in seen else ""
             seen.append(keys)
             inside = [f"{n} in their {100 * level:g} % intervals" for level, n in found.inside.items()]
-            beyond = float(_times_beyond(said).max())
+            beyond = float(said["compute_flops_beyond"].max())
             far = f", {beyond:.0f} times beyond what had been fitted" if beyond > 1.5 else ""
             parts.append(f"of {same}{found.done} runs at {_budgets(said)} FLOPs{far}, {listed(inside)}")
     if not parts:
@@ -134,14 +134,9 @@ def forecast_before_in_words(path: Path) -> str:
     )
 
 
-def _times_beyond(said: Any) -> Any:
-    """How many times the compute of each row lies above the largest fitted; 1 where the file does not say."""
-    return said["compute_flops_beyond"] if "compute_flops_beyond" in said else said["interval"] * 0 + 1
-
-
 def _fitted_up_to(said: Any) -> str:
     """The largest budget that a forecast's posterior had seen, where the forecast looks beyond it."""
-    times = _times_beyond(said)
+    times = said["compute_flops_beyond"]
     if not (times > 1).any():
         return ""
     largest = (said["compute_flops"] / times)[times > 1].median()
