@@ -54,6 +54,7 @@ from moebook.book.contents.forecasts import (
     written_forecasts,
 )
 from moebook.book.contents.gpu_costs import gpu_in_words, gpu_tables
+from moebook.book.contents.hindsight import hindsight_in_words, hindsight_table
 from moebook.book.contents.honesty import (
     CALIBRATED,
     calibration_figure,
@@ -151,7 +152,8 @@ __all__ = [
     "forecast_in_numbers", "forecast_table", "forecasts_in_short", "forecasts_together", "form_table",
     "forms_in_words", "gain_figures", "gains",
     "gate_table", "gpu_in_words", "gpu_tables", "granularity_in_words", "granularity_table", "headline",
-    "held_out_figure", "held_out_in_words", "identified", "law_table", "live_loss", "live_posterior",
+    "held_out_figure", "held_out_in_words", "hindsight_in_words", "hindsight_table",
+    "identified", "law_table", "live_loss", "live_posterior",
     "machines", "measured_in_words", "measured_table", "memory_figure", "middle_budget", "minutes_table",
     "misfit_figure", "misfit_in_numbers", "noise", "noise_table", "optimum_in_numbers", "overview",
     "paper_in_numbers", "posterior", "predictive_figure", "predictive_verdict", "price",
