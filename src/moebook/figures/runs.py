@@ -38,18 +38,18 @@ def isoflop_profile(
     params, params_active, loss_nats (mean over seeds) and loss_sd_nats (empty for one seed).
     """
     rows = cells[np.isclose(cells["compute_flops"], compute_flops, rtol=0.05)]
-    figure, axes = new_figure(3.5, 3.3)
+    figure, axes = new_figure(3.5, 3.7)
     looks = of_sparsity(sparsities)
     for sparsity, line in rows.groupby("sparsity"):
         line = line.sort_values(size)
         color, marker = looks[float(sparsity)]
         axes.errorbar(
             line[size], line["loss_nats"], yerr=line["loss_sd_nats"].fillna(0), color=color, marker=marker,
-            markersize=4.5, linewidth=1.5, capsize=2, label=f"S = {sparsity_text(float(sparsity))}",
+            markersize=4, linewidth=1.2, capsize=2, label=f"S = {sparsity_text(float(sparsity))}",
         )  # fmt: skip
         best = line.loc[line["loss_nats"].idxmin()]
         axes.plot(
-            best[size], best["loss_nats"], marker=marker, color=color, markersize=9, markeredgecolor=INK
+            best[size], best["loss_nats"], marker=marker, color=color, markersize=8, markeredgecolor=INK
         )
     label = {"params_active": "active parameters", "params": "parameters N"}[size]
     count_axis(axes, label)

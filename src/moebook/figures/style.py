@@ -9,7 +9,9 @@ from fractions import Fraction
 from typing import ParamSpec
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
@@ -26,6 +28,10 @@ PALETTE = (
     "#8b6f47",
     "#808080",
 )  # Okabe and Ito 2008, a brown and a grey
+# An order of colours of about one lightness: each shows on a light page and on a dark one.
+ORDER = LinearSegmentedColormap.from_list(
+    "order", ["#0072b2", "#7b5cc9", "#b84aa5", "#d2455a", "#d55e00", "#a87900"]
+)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")  # never colour alone
 ACCENT = PALETTE[0]
 
@@ -77,9 +83,13 @@ def new_figure(width_inches: float = 5.2, height_inches: float = 3.4) -> tuple[F
 
 
 def of_sparsity(values: Sequence[float]) -> dict[float, tuple[str, str]]:
-    """A colour and a marker for each sparsity, in order; the same on every figure with the same set."""
+    """A colour and a marker for each sparsity, the same on every figure with the same set.
+
+    Sparsity is an order, so the colours are one as well: from blue over red to ochre.
+    """
     ordered = sorted(set(values))
-    return {value: (PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for i, value in enumerate(ordered)}
+    colors = [to_hex(color) for color in ORDER(np.linspace(0, 1, len(ordered)))]
+    return {value: (colors[i], MARKERS[i % len(MARKERS)]) for i, value in enumerate(ordered)}
 
 
 def sparsity_text(sparsity: float) -> str:
