@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from moebook.book.contents.runs import text_title
 from moebook.book.paths import runs_folder
 from moebook.book.say import listed
 from moebook.errors import InputError
 from moebook.figures import honesty as figures
 from moebook.figures import page
 from moebook.figures.style import flops_text
+from moebook.runs.table import load_table
 
 
 def written_forecasts() -> list[Path]:
@@ -42,7 +44,8 @@ def forecasts_in_short() -> str:
             inside = [f"{n} in their {100 * level:g} % intervals" for level, n in found.inside.items()]
             beyond = float(said["compute_flops_beyond"].max())
             far = f", {beyond:.0f} times beyond what had been fitted" if beyond > 1.5 else ""
-            parts.append(f"of {same}{found.done} runs at {_budgets(said)} FLOPs{far}, {listed(inside)}")
+            what = f"{same}{found.done} runs on {_texts(said)} at {_budgets(said)} FLOPs{far}"
+            parts.append(f"of {what}, {listed(inside)}")
     if not parts:
         return ""
     return (
@@ -83,11 +86,16 @@ def _budgets(said: Any) -> str:
     return listed([flops_text(c) for c in sorted({float(f"{c:.1e}") for c in said["compute_flops"]})])
 
 
+def _texts(said: Any) -> str:
+    """The texts of those runs of a forecast that are made, in words."""
+    runs = load_table(runs_folder())
+    return listed(sorted({text_title(text) for text in runs["text"][runs["key"].isin(said["key"])]}))
+
+
 @cache
 def judged(path: Path):  # noqa: ANN201
     """A written forecast beside the runs of the table."""
     from moebook.bayes.judging import judge
-    from moebook.runs.table import load_table
 
     return judge(_said(path), load_table(runs_folder()), str(path))
 
