@@ -194,3 +194,13 @@ def test_a_wrong_command_line_is_refused_in_one_line(words, says):
 def test_a_group_of_verbs_alone_shows_its_help():
     done = moebook("runs")
     assert done.returncode == 2 and "list" in done.stdout + done.stderr and "error" not in done.stderr
+
+
+def test_a_name_that_breaks_lines_or_drives_a_terminal_is_spelt_out(tmp_path):
+    """One line, and no control character of a file's name reaches the screen."""
+    table = tmp_path / "a\nb\x1b[31m é.csv"
+    table.write_text("params,tokens,loss\n1,2,x\n")
+    done = moebook("fit", str(table), "--law", "chinchilla", "--out", str(tmp_path / "out"))
+    assert done.returncode == 2 and not (tmp_path / "out").exists()
+    assert done.stderr.count("\n") == 1 and "\x1b" not in done.stderr
+    assert r"a\nb\x1b[31m é.csv" in done.stderr

@@ -80,5 +80,7 @@ def _drop_output() -> None:
 
 
 def _refuse(line: str) -> None:
-    print(f"error: {line}", file=sys.stderr)
+    """One line, whatever a file or a value is called: what breaks lines or drives a terminal is spelt out."""
+    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    print(f"error: {plain}", file=sys.stderr)
     sys.exit(2)
