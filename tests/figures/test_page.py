@@ -73,7 +73,7 @@ def test_two_figures_on_a_page_share_no_id():
 def test_the_lowest_cell_of_each_line_is_drawn_large():
     [axes] = runs.isoflop_profile(CELLS, 3e10, [0, 0.75]).axes
     large = sorted(
-        (line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if line.get_markersize() > 8
+        (line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if line.get_markersize() > 6
     )
     assert large == [(9e3, 2.3), (13e3, 2.4)]
 

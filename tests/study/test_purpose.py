@@ -89,7 +89,7 @@ def test_what_is_held_out_is_never_fitted_too(write_study, tiny, text_folder, tm
 
 @pytest.mark.parametrize(("made", "asked"), [("held-out", ""), ("", "held-out"), ("tuning", "held-out")])
 def test_a_worker_refuses_what_another_drive_held_out_meanwhile(made, asked, tmp_path):
-    record = replace(stored_records("packages")[0], purpose=made)
+    record = replace(stored_records("packages")[0], purpose=made, scores={})
     store = Store(tmp_path)
     store.add(record)
     trunk = SimpleNamespace(cells=[SimpleNamespace(key=record.key)])
