@@ -13,7 +13,7 @@ from moebook.errors import InputError
 
 VERBS = (
     "study", "train", "export", "import", "runs", "fit", "calibrate", "forecast", "judge", "compare", "score",
-    "refit", "optimum", "book", "reproduce",
+    "refit", "optimum", "downstream", "book", "reproduce",
 )  # fmt: skip
 #: Verbs that share a module; any other has one of its own name.
 MODULES = {"export": "exchange", "import": "exchange"}

@@ -36,6 +36,16 @@ from moebook.book.contents.costs import (
     update_in_words,
 )
 from moebook.book.contents.curves import answer, curve, posterior
+from moebook.book.contents.downstream import (
+    effect_figure,
+    effect_table,
+    effects_in_words,
+    eighth_claim,
+    score_figures,
+    score_list,
+    scores_at_equal_compute,
+    scores_in_numbers,
+)
 from moebook.book.contents.fits import (
     contraction_figure,
     estimate_table,
@@ -146,7 +156,7 @@ __all__ = [
     "calibration_verdict", "checksum_table", "claim_figure", "claim_notes", "claim_parts",
     "claim_probabilities", "claim_table", "coefficient_figure", "coefficient_table",
     "contraction_figure", "conventions_figure", "conventions_off", "cost_table", "curve",
-    "equal_in_words", "equal_time_in_words", "equal_time_table", "estimate_table", "feed_forward_figure",
+    "effect_figure", "effect_table", "effects_in_words", "eighth_claim", "equal_in_words", "equal_time_in_words", "equal_time_table", "estimate_table", "feed_forward_figure",
     "feed_forward_table", "feed_forwards_in_words", "fit_in_numbers", "fixed_size_figures",
     "fixed_size_table", "forecast_before_figure", "forecast_before_in_words", "forecast_figure",
     "forecast_in_numbers", "forecast_table", "forecasts_in_short", "forecasts_together", "form_table",
@@ -160,7 +170,7 @@ __all__ = [
     "printed_in_words", "prior_figure", "prior_table", "prior_verdict", "profile_figures", "prose",
     "purposes", "quick_study", "readings", "recipe_figures", "recipe_table", "recipes_in_words",
     "rates_in_words", "recovered", "refits_in_numbers", "rule_in_words", "run_table", "runs_folder", "say",
-    "sensitivity_figure", "sensitivity_verdict", "slowdown_figures", "slowdown_in_words",
+    "score_figures", "score_list", "scores_at_equal_compute", "scores_in_numbers", "sensitivity_figure", "sensitivity_verdict", "slowdown_figures", "slowdown_in_words",
     "split_in_words", "spread_figure", "spread_of_laws_figure", "spread_of_laws_in_words",
     "step_figures", "step_table", "steps_in_words", "study_in_numbers", "terms_table", "text_title",
     "texts", "texts_in_words", "tuning_figures", "tuning_limits", "tuning_studies", "update_in_words",

@@ -1,0 +1,109 @@
+"""Scores of many runs on the items that all of them have, so that a larger model answers no other questions.
+
+A wider model is scored on more items (`moebook.scores.sizes`), the smaller set being the first part of the
+larger. Items differ in difficulty, and at equal loss a sparse model is narrower than a dense one: scores over
+all items would compare other questions. So only the common items count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from moebook.errors import InputError
+from moebook.runs import Record, Store
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True)
+class Score:
+    """One score of a run.
+
+    Attributes:
+        name: its column in the run table.
+        title: what it is, in a few words.
+        task: whose items it is made of.
+        part: (first, step) of the items that count: every one of a task's, or one of its interleaved parts.
+        chance: what a model that knows nothing gets.
+        up: whether more is better. A share of right choices is, bits a byte are not.
+    """
+
+    name: str
+    title: str
+    task: str
+    part: tuple[int, int] = (0, 1)
+    chance: float = 8.0
+    up: bool = False
+
+    @property
+    def unit(self) -> str:
+        return "share right" if self.up else "bits a byte"
+
+
+#: Scores that are looked at beside the loss. Parts of the words and of recall stand interleaved.
+SCORES = (
+    Score("wikitext2_bits", "WikiText", "wikitext2"),
+    Score("other_bits", "the other corpus", "other"),
+    Score("words_seen", "last word, in the passage", "words", (0, 2), 1 / 4, True),
+    Score("words_unseen", "last word, not in it", "words", (1, 2), 1 / 4, True),
+    Score("recall", "key-value recall", "recall", (0, 1), 1 / 3, True),
+    Score("blimp", "grammar", "blimp", (0, 1), 1 / 2, True),
+)
+
+
+@dataclass(frozen=True)
+class CommonScores:
+    """runs: rows of a run table, the columns of SCORES over the common items; items: {score: [runs, items]},
+    1 or 0 for right or wrong, or bits a byte, the mean of a row being the run's score."""
+
+    runs: pandas.DataFrame
+    items: dict[str, np.ndarray]
+
+
+def common_scores(store: Store, table: pandas.DataFrame) -> CommonScores:
+    """The done, scored rows of a run table of one text, their SCORES over the items that all of them have.
+
+    A task counts where every such run has it, with the same pool of items; its columns are empty else. Other
+    columns stay as they are. Raises InputError where no run is scored, where two texts are among the rows, or
+    where a file of items is missing or not its record's.
+    """
+    done = table[table["status"] == "done"]
+    if len(texts := sorted(set(done["text"]))) > 1:
+        raise InputError(f"runs: text: {', '.join(texts)}: losses of two texts do not compare; name one")
+    wanted = set(done["key"])
+    found = {r.key: r for r in store.load(texts[0] if texts else None) if r.key in wanted and r.scores}
+    rows = done[done["key"].isin(found)].reset_index(drop=True)
+    if rows.empty:
+        raise InputError(f"{store.records}: scores: no run of these is scored; see a study's `scores`")
+    records = [found[key] for key in rows["key"]]
+    files = [store.items(record) for record in records]
+    items = {
+        score.name: _common(score, records, [file[score.task] for file in files])
+        for score in SCORES
+        if _same_pool(records, score.task)
+    }
+    columns = {s.name: items[s.name].mean(axis=1) if s.name in items else np.nan for s in SCORES}
+    return CommonScores(rows.assign(**columns), items)
+
+
+def _same_pool(records: list[Record], task: str) -> bool:
+    entries = [record.scores["tasks"].get(task, {}) for record in records]
+    return all(e.get("status") == "done" for e in entries) and len({e["pool"] for e in entries}) == 1
+
+
+def _common(score: Score, records: list[Record], files: list[np.ndarray]) -> np.ndarray:
+    """Results [runs, items] of the first items, as many as the run of fewest has."""
+    counts = [len(array) for array in files]
+    fewest = min(counts)
+    first, step = score.part
+    common = np.stack([array[:fewest][first::step].astype(float) for array in files])
+    if score.up:
+        return (common > 0).astype(float)
+    # Windows are of nearly one length; the run of fewest says how many bytes they have together.
+    least = counts.index(fewest)
+    stored = records[least].scores["tasks"][score.task]["score"]
+    return common * (stored / common[least].mean())
