@@ -55,7 +55,7 @@ def at_equal_loss(
     titles: of the scores, the first on top; effects: {what is held equal: a (low, median, high) a score}, so
     signed that to the right the sparser model is ahead.
     """
-    figure = Figure(figsize=(5.4, 1.5 + 0.5 * len(titles)), layout="constrained")
+    figure = Figure(figsize=(4.3, 1.6 + 0.5 * len(titles)), layout="constrained")
     axes = figure.subplots()
     rows = np.arange(len(titles))[::-1]
     for i, (name, found) in enumerate(effects.items()):

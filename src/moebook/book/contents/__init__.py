@@ -147,6 +147,11 @@ from moebook.book.contents.tuning import (
     wrong_rate_table,
 )
 from moebook.book.contents.use import recovered
+from moebook.book.contents.wrong_rates import (
+    tuned_texts,
+    wrong_rate_optimum,
+    wrong_rate_optimum_in_words,
+)
 from moebook.book.paths import runs_folder
 from moebook.book.say import prose, say
 
@@ -175,5 +180,5 @@ __all__ = [
     "step_figures", "step_table", "steps_in_words", "study_in_numbers", "terms_table", "text_title",
     "texts", "texts_in_words", "tuning_figures", "tuning_limits", "tuning_studies", "update_in_words",
     "verdicts", "whole_table", "widths_in_words", "without_a_law", "written_forecasts", "wrong_rate_in_words",
-    "wrong_rate_table",
+    "tuned_texts", "wrong_rate_optimum", "wrong_rate_optimum_in_words", "wrong_rate_table",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,20 +14,30 @@ from moebook.book.contents.runs import run_table, text_title
 from moebook.figures import live, page
 from moebook.figures.style import flops_text
 
+if TYPE_CHECKING:
+    import pandas
+
+    from moebook.optimum import Optimum
+
 
 @cache
 def without_largest(text: str) -> Posterior:
     """The stored fit of a text made again, same law, priors, sampler and seed, without its largest budget."""
+    runs = profiles.done_runs(run_table(), text)
+    earlier = runs[runs["budget_flops"] < runs["budget_flops"].max()]
+    return fit_again(text, earlier, "without its largest budget")
+
+
+def fit_again(text: str, runs: pandas.DataFrame, what: str) -> Posterior:
+    """The stored fit of a text made again with other runs, or with runs that were changed."""
     from moebook.bayes import Priors, Sampler, fit
 
     stored = posterior(text)
-    runs = profiles.done_runs(run_table(), text)
-    earlier = runs[runs["budget_flops"] < runs["budget_flops"].max()]
     made = stored.summary["ingredients"]
     return fit(
-        earlier[[*stored.law.columns, "loss_nats", "compute_flops"]], stored.law, seed=made["seed"],
+        runs[[*stored.law.columns, "loss_nats", "compute_flops"]], stored.law, seed=made["seed"],
         priors=Priors(**made["priors"]), sampler=Sampler(**made["sampler"]),
-        source=f"{text_title(text)}, without its largest budget", progress=False,
+        source=f"{text_title(text)}, {what}", progress=False,
     )  # fmt: skip
 
 
@@ -68,10 +79,12 @@ def hindsight_in_words(text: str) -> str:
 def _both(text: str, compute_flops: float) -> dict[str, tuple[str, str, str]]:
     from moebook.optimum import optimum
 
-    found = {}
-    for name, fit in (("all runs", posterior(text)), ("without the largest", without_largest(text))):
-        at = optimum(fit, compute_flops=compute_flops)
-        quantiles = np.quantile(at.sparsity_star, live.QUANTILES)
-        low, _, middle, _, high = live.quantile_texts(quantiles, float(at.sparsity_grid[-1]))
-        found[name] = low, middle, high
-    return found
+    fits = (("all runs", posterior(text)), ("without the largest", without_largest(text)))
+    return {name: ends_in_words(optimum(fit, compute_flops=compute_flops)) for name, fit in fits}
+
+
+def ends_in_words(found: Optimum) -> tuple[str, str, str]:
+    """The 5 % quantile, the median and the 95 % quantile of S*, as a table has them."""
+    quantiles = np.quantile(found.sparsity_star, live.QUANTILES)
+    low, _, middle, _, high = live.quantile_texts(quantiles, float(found.sparsity_grid[-1]))
+    return low, middle, high

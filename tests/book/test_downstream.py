@@ -1,0 +1,100 @@
+"""What the chapter on scores says follows from the effects that were found."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from moebook.book import contents
+from moebook.book.contents import downstream
+from moebook.downstream import SCORES, Coefficient, Effect
+
+WORDS = next(score for score in SCORES if score.name == "words_seen")
+BITS = next(score for score in SCORES if score.name == "other_bits")
+
+
+def coefficient(mean, scale=1e-3):
+    return Coefficient(np.ones(1), np.array([mean]), np.array([scale]), 100)
+
+
+def effect(doubling, by_loss=0.1, scale=1e-3):
+    return Effect("", coefficient(doubling, scale), coefficient(by_loss), 9, 9, (1.0, 2.0), (0.3, 0.0), 1.5, 0.5)
+
+
+@pytest.fixture
+def found(monkeypatch):
+    """found(score, {beside: effect}): the effects of one score of English, dense to 31/32."""
+
+    def set_to(score, effects):
+        monkeypatch.setattr(downstream, "_scores", lambda text: [score])
+        monkeypatch.setattr(downstream, "texts", lambda: ["english"])
+        monkeypatch.setattr(downstream, "_span", lambda text: (31 / 32, 5.0))
+        monkeypatch.setattr(downstream, "effects", lambda text: {(score.name, b): e for b, e in effects.items()})
+
+    return set_to
+
+
+def test_who_is_ahead_at_equal_loss_and_whether_it_stays_so(found):
+    found(WORDS, {"": effect(-0.002), "budget": effect(-0.002), "width": effect(0.0)})
+    said = contents.effects_in_words("english")
+    assert "very likely (98 %) the denser of two models is ahead, by 0.010 or so" in said
+    assert "very likely so where the budget is held too; undecided where the width is held too" in said
+    assert said.startswith("**English text**, from dense to S = 31/32:")
+
+
+def test_fewer_bits_are_better(found):
+    found(BITS, {"": effect(-0.01, -0.5), "budget": effect(0.01, -0.5), "width": effect(-0.01, -0.5)})
+    said = contents.effects_in_words("english")
+    assert "the sparser of two models is ahead, by 0.050 or so" in said
+    assert "very likely the denser is ahead where the budget is held too" in said
+    low, median, high = downstream.ahead(effect(-0.01), BITS, "english")
+    assert low < median < high and median == pytest.approx(0.05)
+
+
+def test_a_score_that_does_not_move_with_the_loss_tells_nothing(found):
+    found(WORDS, {"": effect(-0.01, by_loss=0.0), "budget": effect(0.0), "width": effect(0.0)})
+    assert "does not rise as the loss falls" in contents.effects_in_words("english")
+    found(BITS, {"": effect(-0.01, by_loss=0.5), "budget": effect(0.0), "width": effect(0.0)})
+    assert "does not rise as the loss falls" in contents.effects_in_words("english")
+
+
+def test_the_claim_counts_what_moves_and_names_what_depends_on_sparsity(found):
+    found(WORDS, {"": effect(-0.01), "budget": effect(0.0), "width": effect(0.0)})
+    said = contents.eighth_claim()
+    assert "Of 1 scores" in said and "0 are a function of the loss alone" in said
+    assert "last word, in the passage (English text), where denser models are ahead" in said
+    found(WORDS, {"": effect(0.0), "budget": effect(0.0), "width": effect(0.0)})
+    assert "none depends on sparsity" in contents.eighth_claim()
+
+
+def test_the_stored_runs_give_every_table_and_figure():
+    numbers = contents.scores_in_numbers()
+    assert int(numbers["scored_runs"]) > 300 and numbers["score_interval"] == "90 %"
+    for text in contents.texts():
+        count = len(downstream._scores(text))
+        assert str(contents.score_figures(text)).count("<svg") == count
+        assert str(contents.effect_figure(text)).count("<svg") == 2
+        assert str(contents.effect_table(text)).count("<tr") == 1 + 3 * count
+        shown = str(contents.scores_at_equal_compute(text))
+        assert shown.count("<tr") == 2 + count
+        loss = [float(value) for value in re.findall(r"<td[^>]*>(\d\.\d{3})</td>", shown)[:3]]
+        assert loss[0] - loss[1] == pytest.approx(loss[2], abs=0.0011) and loss[2] > 0
+    assert "256" in str(contents.score_list())
+
+
+def test_a_panels_lines_are_those_of_the_effect():
+    """The figure draws what `expected` says, for dense and for the sparsest."""
+    from moebook.figures import downstream as figures
+
+    runs = downstream.scored("english").runs
+    whole = downstream.effects("english")["words_seen", ""]
+    loss = np.linspace(*whole.loss_nats, 5)
+    lines = {s: (loss, whole.expected(loss, s)) for s in (0.0, 0.96875)}
+    [axes] = figures.score_by_loss(runs, "words_seen", lines, "title", "share right", 0.25).axes
+    drawn = [line.get_ydata() for line in axes.lines if len(line.get_xdata()) == 5]
+    assert np.allclose(drawn[1] - drawn[0], 5 * whole.doubling.mean)
+    low, high = sorted(axes.get_xlim())
+    assert low < runs["loss_nats"].min() and high > runs["loss_nats"].max()
+    assert axes.xaxis_inverted()
