@@ -1,5 +1,6 @@
 # make reproduce   retrain the quick study, refit the posteriors, render the book, compare with what is committed
 # make test        run the tests
+# make extras      install Ray and datasets too, so that no test of them is skipped
 # make bench       measure how fast this machine trains and fits, beside the limit and peers; leave it alone meanwhile
 # All set themselves up first, in .venv, from requirements.lock. Needed beforehand: make and Python 3.11 or newer.
 
@@ -11,7 +12,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS := 1
 export PYTHONHASHSEED := 0
 
-.PHONY: help setup reproduce test fast bench book clean
+.PHONY: help setup extras reproduce test fast bench book clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -26,6 +27,10 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
+
+extras: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
+		--constraint requirements.lock -e '.[ray,huggingface]'
 
 reproduce: $(STAMP)
 	@$(BIN)/moebook reproduce

@@ -20,7 +20,9 @@ def coefficient(mean, scale=1e-3):
 
 
 def effect(doubling, by_loss=0.1, scale=1e-3):
-    return Effect("", coefficient(doubling, scale), coefficient(by_loss), 9, 9, (1.0, 2.0), (0.3, 0.0), 1.5, 0.5)
+    return Effect(
+        "", coefficient(doubling, scale), coefficient(by_loss), 9, 9, (1.0, 2.0), (0.3, 0.0), 1.5, 0.5
+    )
 
 
 @pytest.fixture
@@ -31,7 +33,9 @@ def found(monkeypatch):
         monkeypatch.setattr(downstream, "_scores", lambda text: [score])
         monkeypatch.setattr(downstream, "texts", lambda: ["english"])
         monkeypatch.setattr(downstream, "_span", lambda text: (31 / 32, 5.0))
-        monkeypatch.setattr(downstream, "effects", lambda text: {(score.name, b): e for b, e in effects.items()})
+        monkeypatch.setattr(
+            downstream, "effects", lambda text: {(score.name, b): e for b, e in effects.items()}
+        )
 
     return set_to
 

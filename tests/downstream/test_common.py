@@ -29,7 +29,11 @@ def scores_of(rng, multiple, pool="ab" * 8):
         tasks[name] = {"status": "done", "score": score, "stderr": 0.01, "items": n, "chance": 0.5,
                        "unit": "share right", "pool": pool}  # fmt: skip
     content, identity = pack_items(items)
-    return {"version": 1, "multiple": multiple, "tasks": tasks, "seconds": 1.0, "items": identity}, content, items
+    return (
+        {"version": 1, "multiple": multiple, "tasks": tasks, "seconds": 1.0, "items": identity},
+        content,
+        items,
+    )
 
 
 @pytest.fixture
@@ -107,8 +111,11 @@ def test_the_committed_scores_are_those_of_their_items():
 def table(**changes):
     rng = np.random.default_rng(1)
     values = {
-        "val_loss": rng.uniform(2, 3, 30), "num_experts": np.tile([1, 8, 64], 10), "top_k": 1,
-        "d_model": np.repeat([64, 128, 256], 10), "mmlu": rng.uniform(0.2, 0.4, 30),
+        "val_loss": rng.uniform(2, 3, 30),
+        "num_experts": np.tile([1, 8, 64], 10),
+        "top_k": 1,
+        "d_model": np.repeat([64, 128, 256], 10),
+        "mmlu": rng.uniform(0.2, 0.4, 30),
     }
     return pd.DataFrame(values | changes)
 

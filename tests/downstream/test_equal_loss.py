@@ -24,7 +24,8 @@ def study(rng, effect=0.0, of_width=0.0, noise=0.004):
                 score = 0.9 - 0.3 * loss + 0.05 * loss**2 + effect * k + of_width * np.log2(width)
                 rows.append(
                     {"loss_nats": loss, "sparsity": sparsity, "width": width, "seed": 0,
-                     "compute_flops": budget * (1 + rng.uniform(0, 1e-3)), "score": score + rng.normal(0, noise)}
+                     "compute_flops": budget * (1 + rng.uniform(0, 1e-3)),
+                     "score": score + rng.normal(0, noise)}
                 )  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -71,7 +72,9 @@ def test_questions_with_effects_of_their_own_widen_the_interval_and_noisy_answer
         return [found.quantile(0.95) - found.quantile(0.05) for found in fits]
 
     plain, with_items = widths(coins)
-    assert with_items == pytest.approx(plain, rel=0.1)  # four hundred effects tell their spread to some per cent
+    assert with_items == pytest.approx(
+        plain, rel=0.1
+    )  # four hundred effects tell their spread to some per cent
     plain, with_items = widths(own)
     between = 2 * 1.645 * 0.02 / np.sqrt(400)  # of the mean of 400 effects
     assert with_items == pytest.approx(np.hypot(plain, between), rel=0.1) and with_items > 1.2 * plain

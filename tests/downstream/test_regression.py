@@ -1,4 +1,4 @@
-"""The posterior of a regression with shared deviations, against textbook cases, a sampler and made-up truths."""
+"""The posterior of a regression with shared deviations, against textbook cases, a sampler, made-up truths."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,9 @@ def test_more_nodes_change_nothing(monkeypatch):
     monkeypatch.setattr(regression, "NODES", 400)
     many = regress(x, y, group)
     for share in (0.05, 0.5, 0.95):
-        assert few.coefficient(1).quantile(share) == pytest.approx(many.coefficient(1).quantile(share), abs=1e-5)
+        assert few.coefficient(1).quantile(share) == pytest.approx(
+            many.coefficient(1).quantile(share), abs=1e-5
+        )
     assert few.share == pytest.approx(many.share, abs=1e-5)
 
 

@@ -38,8 +38,8 @@ def downstream(
 
     Each score is taken as a smooth function of the loss plus a term in doublings of E/K. What is printed is
     that term from dense to the largest sparsity: its median, its interval, and how probable it is to be above
-    zero; then again among runs of one budget, and of one width, since at equal loss a sparse model is narrower
-    and has been trained for less. Stored runs are compared on the items that all of them were asked.
+    zero; then again among runs of one budget, and of one width, since at equal loss a sparse model is
+    narrower and has been trained for less. Stored runs are compared on the items that all of them were asked.
     """
     from moebook.cli.fit import parse_columns
     from moebook.downstream import SCORES, read_scores
@@ -54,7 +54,9 @@ def downstream(
         check_writable(out.parent)
     asked = [name.strip() for name in score.split(",") if name.strip()]
     found = read_scores(runs, text, asked, parse_columns(columns))
-    known = [s.name for s in SCORES if found.runs.get(s.name) is not None and found.runs[s.name].notna().any()]
+    known = [
+        s.name for s in SCORES if found.runs.get(s.name) is not None and found.runs[s.name].notna().any()
+    ]
     answers = [_answer(found, name, interval) for name in asked or known]
     if out is not None:
         write_atomic(out, found.runs.to_csv(index=False).encode())
@@ -113,6 +115,6 @@ def _show(answers: list[dict[str, Any]], interval: float) -> None:
     first = answers[0]
     print_table(
         ("score", "at equal", "effect", f"{100 * interval:g} % interval", "P(above 0)"), rows, left=2,
-        caption=f"effect: what S = {first['sparsity']:.4g} adds to the score of a dense model of the same loss, "
-        f"in the score's own unit; {first['runs']} runs",
+        caption=f"effect: what S = {first['sparsity']:.4g} adds to the score of a dense model of the same "
+        f"loss, in the score's own unit; {first['runs']} runs",
     )  # fmt: skip

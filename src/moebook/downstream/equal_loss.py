@@ -103,8 +103,8 @@ def at_equal_loss(
         raise InputError(f"runs: sparsity: {runs['sparsity'].iloc[0]:g}: the same in every run")
     centre, scale = (loss.max() + loss.min()) / 2, max(float(np.ptp(loss)) / 2, 1e-12)
     z = (loss - centre) / scale
-    # z falls from 1 to -1 as the loss falls from its largest value to its smallest: written so that the second
-    # coefficient is the gain over the whole range.
+    # z falls from 1 to -1 as the loss falls from its largest value to its smallest: written so that the
+    # second coefficient is the gain over the whole range.
     powers = [z**k for k in range(DEGREE + 1)]
     basis = [powers[0], -z / 2, *(powers[k] - (z if k % 2 else 0) for k in range(2, DEGREE + 1))]
     held = [

@@ -111,7 +111,9 @@ def regress(x: np.ndarray, y: np.ndarray, groups: Sequence[Any]) -> Regression:
     return Regression(weights, means / size, scales / size, freedom, float(weights @ shares))
 
 
-def _whitened(v: np.ndarray, group: np.ndarray, members: np.ndarray, own: float, mean: np.ndarray) -> np.ndarray:
+def _whitened(
+    v: np.ndarray, group: np.ndarray, members: np.ndarray, own: float, mean: np.ndarray
+) -> np.ndarray:
     """v [rows, ...] times a root of the inverse covariance: in each group the deviations from its mean by one
     factor, the mean by another."""
     sums = np.zeros((len(members), *v.shape[1:]))

@@ -25,8 +25,8 @@ def score_by_loss(
 ) -> Figure:
     """A score against the loss, a point a run, coloured by sparsity; the loss falls to the right.
 
-    runs: columns loss_nats, sparsity and the score's; lines: {sparsity: (losses, expected scores)}; chance: of
-    a model that knows nothing, drawn as a line where it is within reach of the points.
+    runs: columns loss_nats, sparsity and the score's; lines: {sparsity: (losses, expected scores)}; chance:
+    of a model that knows nothing, drawn as a line where it is within reach of the points.
     """
     figure, axes = new_figure(3.5, 3.5)
     looks = of_sparsity(list(runs["sparsity"]))

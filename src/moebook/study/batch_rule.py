@@ -1,4 +1,4 @@
-"""From which budget on a larger batch is no worse: a rule B(C) from pairs of anchors that differ in batch alone.
+"""From which budget on a larger batch is no worse: a rule B(C) from anchors that differ in it alone.
 
 What the larger batch costs falls with the budget, as a line in log10 C:
 
@@ -62,7 +62,9 @@ def fit_batch(pairs: Sequence[Mapping[str, Any]]) -> BatchRule:
     variance = float(np.sum((y - design @ [level, slope]) ** 2)) / (len(y) - 2)
     (of_level, _), (_, of_slope) = variance * np.linalg.inv(design.T @ design)
     if slope >= 0:
-        raise InputError("tuning: a larger batch does not get cheaper as the budget grows: no rule of batches")
+        raise InputError(
+            "tuning: a larger batch does not get cheaper as the budget grows: no rule of batches"
+        )
     from_middle = -level / slope  # level and slope do not covary: x is centred
     error = np.sqrt(of_level + from_middle**2 * of_slope) / abs(slope)
     return BatchRule(

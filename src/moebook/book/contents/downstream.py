@@ -91,10 +91,10 @@ def score_list() -> page.Html:
         "wikitext2_bits": "bits a byte on encyclopaedia text that no model was trained on",
         "other_bits": "bits a byte on the other text of this book: Python for models of English, and English "
         "for models of Python",
-        "words_seen": "which of four words ends a clause of a held-out novel, where the right one stands in the "
-        "passage already",
+        "words_seen": "which of four words ends a clause of a held-out novel, where the right one stands in "
+        "the passage already",
         "words_unseen": "the same, where it does not",
-        "recall": "which of three values belongs to a key, in a list that was made up and stands in the context",
+        "recall": "which of three values belongs to a key, in a made-up list that stands in the context",
         "blimp": "which of two sentences is grammatical",
     }
     chance = {1 / 2: "½", 1 / 3: "⅓", 1 / 4: "¼", 8.0: "8 bits"}
@@ -112,11 +112,12 @@ def scores_in_numbers() -> dict[str, str]:
     """Names for the prose: how many runs are scored, and how many intervals are looked at."""
     from moebook.downstream import BESIDE
 
+    compared = sum(len(_scores(text)) for text in texts())
     return {
         "scored_runs": str(sum(len(scored(text).runs) for text in texts())),
-        "score_comparisons": str(len(BESIDE) * sum(len(_scores(text)) for text in texts())),
+        "score_comparisons": str(len(BESIDE) * compared),
         "score_interval": SHARE,
-        "score_missed": f"{sum(len(_scores(text)) for text in texts()) * (1 - INTERVAL[2] + INTERVAL[0]):.0f}",
+        "score_missed": f"{compared * (1 - INTERVAL[2] + INTERVAL[0]):.0f}",
     }
 
 
@@ -148,9 +149,7 @@ def scores_at_equal_compute(text: str) -> page.Html:
             {"": f"{score.title} ({score.unit})", "dense": f"{first.mean():.3f}",
              "sparse": f"{second.mean():.3f}", "better by": f"{gap.mean():+.3f} ± {error:.3f}"}
         )  # fmt: skip
-    frame = pd.DataFrame(rows).rename(
-        columns={"sparse": f"S = {sparsity_text(float(sparse['sparsity']))}"}
-    )
+    frame = pd.DataFrame(rows).rename(columns={"sparse": f"S = {sparsity_text(float(sparse['sparsity']))}"})
     return page.table(
         frame,
         f"{text_title(text)} at {flops_text(budget)} FLOPs: the best dense size, and the best size of the "
@@ -174,9 +173,9 @@ def score_figures(text: str) -> page.Html:
         panels.append((drawn, label))
     return page.grid(
         panels,
-        f"{text_title(text)}: what models of a loss can do. Each point is a run; the lines are what is expected "
-        f"of a dense model and of one with S = {sparsity_text(_span(text)[0])}. Where they lie on each other, "
-        "the loss tells all.",
+        f"{text_title(text)}: what models of a loss can do. Each point is a run; the lines are what is "
+        f"expected of a dense model and of one with S = {sparsity_text(_span(text)[0])}. Where they lie on "
+        "each other, the loss tells all.",
     )
 
 
@@ -195,8 +194,8 @@ def effect_figure(text: str) -> page.Html:
         panels.append((figures.at_equal_loss([s.title for s in listed_scores], found, unit), label))
     return page.grid(
         panels,
-        f"{text_title(text)}: how far a model with S = {sparsity_text(_span(text)[0])} is ahead of a dense one "
-        f"at equal loss; {SHARE} intervals.",
+        f"{text_title(text)}: how far a model with S = {sparsity_text(_span(text)[0])} is ahead of a dense "
+        f"one at equal loss; {SHARE} intervals.",
     )
 
 
@@ -211,7 +210,9 @@ def effects_in_words(text: str) -> str:
             by = rounded(abs(median), (high - low) / (2 * stats.norm.ppf(INTERVAL[2])))
             said = _who({beside: sparser_ahead(effect, score) for beside, effect in found.items()}, by)
         else:
-            said = "does not rise as the loss falls: these models cannot do it, and it tells nothing of sparsity"
+            said = (
+                "does not rise as the loss falls: these models cannot do it, and it tells nothing of sparsity"
+            )
         lines.append(f"- *{score.title}*: {said}.")
     largest = sparsity_text(_span(text)[0])
     return f"**{text_title(text)}**, from dense to S = {largest}:\n\n" + "\n".join(lines)
@@ -228,7 +229,9 @@ def _who(sparser: dict[str, float], by: str) -> str:
     if likelihood(lead) == "undecided":
         said = "a difference that these runs do not resolve"
     else:
-        said = f"{likelihood(lead)} ({percent(lead)}) the {verdict(first)} of two models is ahead, by {by} or so"
+        said = (
+            f"{likelihood(lead)} ({percent(lead)}) the {verdict(first)} of two models is ahead, by {by} or so"
+        )
     others = {}
     for beside in ("budget", "width"):
         share = max(sparser[beside], 1 - sparser[beside])
@@ -278,13 +281,13 @@ def eighth_claim() -> str:
         raise InputError("runs: scores: none rises as the loss falls: nothing to say")
     found = [*counted["sparser"], *counted["denser"]]
     if not found:
-        return f"Of {asked} scores that rise as the loss falls, none depends on sparsity as far as these runs tell."
+        return f"Of {asked} scores that rise as the loss falls, none depends on sparsity as far as runs tell."
     parts = [
         f"{listed(names)}, where {who} models are ahead"
         for who in ("denser", "sparser")
         if (names := counted[who])
     ]
     return (
-        f"Of {asked} scores that rise as the loss falls, {asked - len(found)} are a function of the loss alone "
-        f"as far as these runs tell. The others are {listed(parts)}."
+        f"Of {asked} scores that rise as the loss falls, {asked - len(found)} are a function of the loss "
+        f"alone as far as these runs tell. The others are {listed(parts)}."
     )

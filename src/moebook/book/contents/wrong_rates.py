@@ -1,4 +1,4 @@
-"""What the optimum owes to the learning rate: the same fit to the losses that another rate would have given."""
+"""What the optimum owes to the learning rate: the same fit to the losses that another would have given."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def wrong_rate_optimum_in_words(text: str) -> str:
         else f"leave it but at {listed(outside)}, where it lies outside"
     )
     return (
-        f"- **{text_title(text)}:** half and twice the rates {told}. They move it by {max(moves):.1f} doublings "
-        f"of $E/K$ at most.{_beyond(text)}"
+        f"- **{text_title(text)}:** half and twice the rates {told}. They move it by {max(moves):.1f} "
+        f"doublings of $E/K$ at most.{_beyond(text)}"
     )
 
 
