@@ -29,8 +29,8 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $(STAMP)
 
 extras: $(STAMP)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
-		--constraint requirements.lock -e '.[ray,huggingface]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint requirements.lock -r requirements-extras.lock
 
 reproduce: $(STAMP)
 	@$(BIN)/moebook reproduce
