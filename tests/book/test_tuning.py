@@ -104,3 +104,10 @@ def test_where_the_rate_was_not_tuned_is_said(runs_of_tuning, monkeypatch):
     assert "no rate was tuned above S = 3/4: from there to S = 15/16 the rule is extrapolated" in said
     said = contents.tuning_limits(table[table["purpose"] == ""])
     assert said == "On Python source code the rate was not tuned."
+
+
+def test_the_rates_of_a_study_stand_beside_the_rule_run_by_run(runs_of_tuning, monkeypatch):
+    """The made-up runs all have one rate; the planted rule falls by a factor of two from dense to 15/16."""
+    monkeypatch.setattr(tuning, "read_study", lambda path: read_study(path.with_name("cpu-english.yml")))
+    words = contents.rates_in_words("tune-made", "made-up")
+    assert "these are 0.50 to 1.00 times the rule's, 0.71 times in the median. " in words

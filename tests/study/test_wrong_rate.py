@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from moebook.study.tuning import RateRule
-from moebook.study.wrong_rate import changes_nats
+from moebook.study.wrong_rate import best_rates, changes_nats
 
 RULE = RateRule(
     rate=4e-3, at={"unsparsity": 0.25, "tokens": 1e6}, powers={"unsparsity": 0.5, "tokens": -0.25}, errors={},
@@ -34,3 +34,21 @@ def test_the_best_rate_is_that_of_the_run():
     # a sixteenth of the unsparsity at sixteen times the tokens: the best rate is 4e-3 / 4 / 2
     other = table(sparsity=1 - 0.25 / 16, tokens=16e6, learning_rate=4e-3 / 8)
     assert changes_nats(RULE, other, 2.0) == pytest.approx([0.01 + 0.002 * 6])
+
+
+def test_the_rates_of_a_table_are_those_of_its_anchors():
+    """The committed rule, asked as the anchors ask it and as the table does."""
+    from pathlib import Path
+    from types import SimpleNamespace
+
+    from moebook.runs import load_table
+    from moebook.study.tuning import anchors_of_study, fit_rate
+
+    root = Path(__file__).resolve().parents[2] / "runs"
+    rule = fit_rate(anchors_of_study("tune-english", root))
+    runs = load_table(root, "english")
+    rates = best_rates(rule, runs)
+    for i in (0, 100, 250):
+        row = runs.iloc[i]
+        cell = SimpleNamespace(unsparsity=1 - row["sparsity"], **row[["params", "tokens", "batch_tokens"]])
+        assert rates[i] == pytest.approx(rule(cell))

@@ -17,18 +17,25 @@ if TYPE_CHECKING:
     import pandas
 
 
-def changes_nats(rule: RateRule, table: pandas.DataFrame, factor: float) -> np.ndarray:
-    """By how much the loss of each row of a run table would change at `factor` times its rate, nats [rows].
+def best_rates(rule: RateRule, table: pandas.DataFrame) -> np.ndarray:
+    """The rule's rate of each row of a run table, as a recipe's `learning_rate` [rows].
 
-    table: columns sparsity, params, tokens, batch_tokens (tokens) and learning_rate (of the recipe).
+    table: columns sparsity, params, tokens and batch_tokens (tokens).
     """
     factors = {
         "unsparsity": 1 - table["sparsity"].to_numpy(float), "params": table["params"].to_numpy(float),
         "tokens": table["tokens"].to_numpy(float), "batch_tokens": table["batch_tokens"].to_numpy(float),
     }  # fmt: skip
-    log2_best = np.log2(rule.rate) + sum(
-        power * np.log2(factors[name] / rule.at[name]) for name, power in rule.powers.items()
-    )
-    curvature = rule.curvature_nats - rule.curvature_growth_nats * np.log2(factors["unsparsity"])
-    off = np.log2(table["learning_rate"].to_numpy(float)) - log2_best
+    moved = sum(power * np.log2(factors[name] / rule.at[name]) for name, power in rule.powers.items())
+    return rule.rate * 2**moved
+
+
+def changes_nats(rule: RateRule, table: pandas.DataFrame, factor: float) -> np.ndarray:
+    """By how much the loss of each row of a run table would change at `factor` times its rate, nats [rows].
+
+    table: as for `best_rates`, and learning_rate (of the recipe).
+    """
+    unsparsity = 1 - table["sparsity"].to_numpy(float)
+    curvature = rule.curvature_nats - rule.curvature_growth_nats * np.log2(unsparsity)
+    off = np.log2(table["learning_rate"].to_numpy(float) / best_rates(rule, table))
     return curvature * ((np.log2(factor) + off) ** 2 - off**2)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from moebook.book.contents.runs import run_table, text_title, texts
 from moebook.book.paths import project_root, runs_folder
 from moebook.book.say import listed, rounded
@@ -13,6 +15,7 @@ from moebook.figures import tuning as figures
 from moebook.figures.style import count_text, flops_text, sparsity_text
 from moebook.study import read_study
 from moebook.study.tuning import Anchor, RateRule, anchors_of_study, by_batch, fit_rate, gains, regret_nats
+from moebook.study.wrong_rate import best_rates
 
 if TYPE_CHECKING:
     import pandas
@@ -113,14 +116,21 @@ def rates_in_words(study: str, by: str) -> str:
          f"({listed([flops_text(c) for c in sorted(budgets)])} FLOPs)"
          for batch, (rate, budgets) in sorted(rates.items())]
     )  # fmt: skip
-    top = max(s for block in named.grid for s in block.sparsities)
-    power, error = rule.powers["unsparsity"], rule.errors["unsparsity"]
-    off = (1 - top) ** (named.rate_sparsity_power - power)
+    table = run_table()
+    runs = table[(table["study"] == by) & (table["purpose"] == "") & (table["status"] == "done")]
+    times = runs["learning_rate"].to_numpy() / best_rates(rule, runs)
+    tuned = table.loc[(table["study"] == study) & (table["purpose"] == TUNING), "sparsity"].max()
+    top = float(runs["sparsity"].max())
     return (
-        f"The study rounds this. Its rates are {used}, at every size and for all data. The power of 1 − S "
-        f"that was found is {_signed(rounded(power, error))} ± {rounded(error, error)}; at S = "
-        f"{sparsity_text(top)}, where no rate was tuned, the study's is {off:.2f} times what that power "
-        "would give."
+        f"The study rounds this. Its rates are {used}, at every size and for all data. Over its runs these "
+        f"are {times.min():.2f} to {times.max():.2f} times the rule's, {np.median(times):.2f} times in the "
+        "median"
+        + (
+            f"; at S = {sparsity_text(top)}, where no rate was tuned, "
+            f"{np.median(times[runs['sparsity'] == top]):.2f} times."
+            if top > tuned
+            else "."
+        )
         + (
             " The batch changes with the budget, so that what a larger batch does cannot be told from what a "
             "larger budget does; the table below has what it cost where both were tried."
