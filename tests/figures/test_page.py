@@ -78,6 +78,15 @@ def test_the_lowest_cell_of_each_line_is_drawn_large():
     assert large == [(9e3, 2.3), (13e3, 2.4)]
 
 
+def test_the_lowest_cell_is_hollow_where_it_is_at_an_end():
+    [axes] = runs.isoflop_profile(CELLS, 3e10, [0, 0.75]).axes
+    large = {line.get_xdata()[0]: line for line in axes.lines if line.get_markersize() > 6}
+    assert large[9e3].get_markerfacecolor() == "none", "the smallest of its line: the best may lie beyond"
+    assert large[13e3].get_markerfacecolor() == large[13e3].get_color()
+    left_out = [set(range(3)) - set(bars.lines[0].get_markevery()) for bars in axes.containers]
+    assert left_out == [{1}, {0}], "the lowest is not drawn small, and filled, once more"
+
+
 def test_a_width_looks_the_same_at_every_budget():
     more = pd.concat([CELLS, CELLS[CELLS["width"] > 12].assign(compute_flops=1e11)])
     looks = []

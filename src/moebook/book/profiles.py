@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,6 +70,10 @@ def best_sizes(cell_rows: pandas.DataFrame) -> pandas.DataFrame:
 
     Bracketed: there is a smaller and a larger width at that budget and sparsity, both worse. An optimum at
     the end of its row may lie beyond it, and is flagged, not reported as an optimum.
+
+    `margin_nats` is by how much: what the worst of the smaller widths and the worst of the larger ones lose
+    against the best, the less of the two. (Not the nearest: next to the bottom of a bowl little is lost.)
+    Empty where not bracketed.
     """
     rows = []
     for (budget, sparsity), line in cell_rows.groupby(["compute_flops", "sparsity"]):
@@ -85,7 +90,9 @@ def best_sizes(cell_rows: pandas.DataFrame) -> pandas.DataFrame:
             else ""
         )
         best = line.loc[at].to_dict() | {"compute_flops": budget, "sparsity": sparsity, "sizes": widths}
-        rows.append(best | {"bracketed": not side, "flag": side})
+        loss = line["loss_nats"].to_numpy()
+        margin = float("nan") if side else min(loss[:at].max(), loss[at + 1 :].max()) - loss[at]
+        rows.append(best | {"bracketed": not side, "flag": side, "margin_nats": margin})
     import pandas as pd
 
     return pd.DataFrame(rows)
@@ -122,6 +129,29 @@ def same_seed_sd_nats(replicate_rows: pandas.DataFrame) -> float | None:
             squares += float((rest**2).to_numpy().sum())
             freedom += (wide.shape[0] - 1) * (wide.shape[1] - 1)
     return float(np.sqrt(2 * squares / freedom)) if freedom else None
+
+
+def difference_sd_nats(runs: pandas.DataFrame) -> dict[float, float]:
+    """Standard deviation of the difference of two runs of different widths, nats, by budget of one text.
+
+    sqrt(2) times that between the seeds of the budget, or of all budgets where none was repeated there; the
+    noise of a budget is not that of another. What a seed does to all models of a width drops out of a
+    difference of two of them (`same_seed_sd_nats`), but not here. Empty where no cell has two seeds.
+    """
+    repeated = replicates(runs)
+    if repeated.empty:
+        return {}
+    parts = {float(c): repeated[repeated["budget_flops"] == c] for c in sorted(set(runs["budget_flops"]))}
+    return {
+        budget: float(np.sqrt(2)) * seed_sd_nats(part if len(part) else repeated)
+        for budget, part in parts.items()
+    }
+
+
+def within_noise(best: pandas.DataFrame, noise_nats: Mapping[float, float]) -> list[bool]:
+    """Rows of `best_sizes` that are bracketed by less than the noise of a difference at their budget."""
+    noise = best["compute_flops"].map(noise_nats).astype(float)
+    return list(best["bracketed"] & (best["margin_nats"] < noise))
 
 
 def noise_by_cell(runs: pandas.DataFrame) -> pandas.DataFrame:

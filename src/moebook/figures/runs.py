@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from moebook.figures.style import (
@@ -32,7 +33,8 @@ def isoflop_profile(
     size: str = "params_active",
     loss_limits: tuple[float, float] | None = None,
 ) -> Figure:
-    """Loss against size at one budget, a line for each sparsity; the lowest point of a line is drawn large.
+    """Loss against size at one budget, a line for each sparsity; the lowest point of a line is drawn large,
+    and hollow where it is at an end of its line.
 
     cells: one row a (budget, sparsity, width) cell with columns compute_flops (FLOPs, as planned), sparsity,
     params, params_active, loss_nats (mean over seeds) and loss_sd_nats (empty for one seed).
@@ -43,14 +45,13 @@ def isoflop_profile(
     for sparsity, line in rows.groupby("sparsity"):
         line = line.sort_values(size)
         color, marker = looks[float(sparsity)]
-        axes.errorbar(
+        drawn = axes.errorbar(
             line[size], line["loss_nats"], yerr=line["loss_sd_nats"].fillna(0), color=color, marker=marker,
             markersize=4, linewidth=1.2, capsize=2, label=f"S = {sparsity_text(float(sparsity))}",
         )  # fmt: skip
-        best = line.loc[line["loss_nats"].idxmin()]
-        axes.plot(
-            best[size], best["loss_nats"], marker=marker, color=color, markersize=8, markeredgecolor=INK
-        )
+        # The lowest is drawn by itself, or a small filled marker would stand inside a hollow one.
+        drawn.lines[0].set_markevery([i for i in range(len(line)) if i != line["loss_nats"].argmin()])
+        mark_lowest(axes, line[size].to_numpy(), line["loss_nats"].to_numpy(), color, marker)
     label = {"params_active": "active parameters", "params": "parameters N"}[size]
     count_axis(axes, label)
     axes.set_ylabel("loss (nats per byte)")
@@ -59,6 +60,17 @@ def isoflop_profile(
         axes.set_ylim(*loss_limits)
     figure.legend(loc="outside lower center", ncols=3, fontsize=8, columnspacing=1.2, handletextpad=0.4)
     return figure
+
+
+def mark_lowest(axes: Axes, at: np.ndarray, loss_nats: np.ndarray, color: str, marker: str) -> None:
+    """Draw the lowest point of a line large: filled, or hollow where it is at an end, for the best may lie
+    beyond. at: in the order of the line."""
+    best = int(np.argmin(loss_nats))
+    inside = 0 < best < len(loss_nats) - 1
+    axes.plot(
+        at[best], loss_nats[best], marker=marker, color=color, markersize=8, linestyle="none",
+        **({"markeredgecolor": INK} if inside else {"markerfacecolor": "none", "markeredgewidth": 1.6}),
+    )  # fmt: skip
 
 
 @styled

@@ -118,8 +118,6 @@ from moebook.book.contents.run_costs import (
     slowdown_in_words,
 )
 from moebook.book.contents.runs import (
-    best_size_table,
-    bracketing,
     cost_table,
     fixed_size_figures,
     gain_figures,
@@ -136,6 +134,7 @@ from moebook.book.contents.runs import (
     whole_table,
 )
 from moebook.book.contents.seeds import noise, noise_table
+from moebook.book.contents.sizes import best_size_table, bracketing
 from moebook.book.contents.tuning import (
     batch_table,
     rates_in_words,
