@@ -98,6 +98,46 @@ def best_sizes(cell_rows: pandas.DataFrame) -> pandas.DataFrame:
     return pd.DataFrame(rows)
 
 
+def at_sizes(cell_rows: pandas.DataFrame, least: int = 3) -> pandas.DataFrame:
+    """Loss against sparsity at fixed budget and fixed size N (all parameters), interpolated.
+
+    Along each row of `cells` (budget, sparsity) the loss is taken as straight lines in log N between the
+    cells that were run, never beyond them. A budget gets three sizes, evenly in log N inside what `least`
+    sparsities cover, or the middle one alone where that is less than a doubling.
+
+    Columns: compute_flops, size (0 is the smallest N of the budget), params, sparsity, loss_nats. Empty where
+    no size is covered by so many.
+    """
+    import pandas as pd
+
+    rows = []
+    for budget, part in cell_rows.groupby("compute_flops"):
+        lines = {s: line.sort_values("params") for s, line in part.groupby("sparsity")}
+
+        def covering(size: float, lines: dict = lines) -> list[float]:
+            return [s for s, l in lines.items() if l["params"].iloc[0] <= size <= l["params"].iloc[-1]]
+
+        ends = [n for n in part["params"] if len(covering(n)) >= least]
+        if not ends:
+            continue
+        between = np.geomspace(min(ends), max(ends), 5)[1:-1]
+        sizes = between if max(ends) >= 2 * min(ends) else between[1:2]
+        for index, size in enumerate(n for n in sizes if len(covering(n)) >= least):
+            for s in covering(size):
+                loss = np.interp(np.log(size), np.log(lines[s]["params"]), lines[s]["loss_nats"])
+                rows.append((budget, index, float(size), s, float(loss)))
+    return pd.DataFrame(rows, columns=["compute_flops", "size", "params", "sparsity", "loss_nats"])
+
+
+def told_apart(sparsity: np.ndarray, loss_nats: np.ndarray, noise_nats: float) -> tuple[float, float]:
+    """Between which sparsities the lowest point of a line lies: the nearest on either side that are worse by
+    more than the noise of a difference; nan on a side where none is, for there it is open."""
+    at, nan = int(np.argmin(loss_nats)), float("nan")
+    worse = sparsity[loss_nats - loss_nats[at] > noise_nats]
+    below, above = worse[worse < sparsity[at]], worse[worse > sparsity[at]]
+    return max(below, default=nan), min(above, default=nan)
+
+
 def replicates(runs: pandas.DataFrame) -> pandas.DataFrame:
     """Runs of cells with two seeds or more, with the cell's `seeds` and `deviation_nats` from its mean."""
     by_cell = runs.groupby(["text", "budget_flops", "sparsity", "width"])["loss_nats"]

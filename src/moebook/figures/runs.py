@@ -13,6 +13,7 @@ from moebook.figures.style import (
     MARKERS,
     PALETTE,
     count_axis,
+    count_text,
     flops_text,
     new_figure,
     of_sparsity,
@@ -115,6 +116,34 @@ def loss_by_sparsity(cells: pandas.DataFrame, compute_flops: float, title: str =
     axes.set_xlabel("sparsity S = (E − K)/E")
     axes.set_ylabel("loss (nats per byte)")
     axes.set_title(title or f"C = {flops_text(compute_flops)} FLOPs")
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8, columnspacing=1.2, handletextpad=0.4)
+    return figure
+
+
+@styled
+def loss_at_sizes(rows: pandas.DataFrame, compute_flops: float) -> Figure:
+    """Loss against sparsity at one budget, a line for each size N; the lowest point of a line is drawn large,
+    and hollow where it is at an end of its line.
+
+    rows: columns compute_flops (FLOPs), size (0, 1, ...: its place among those of the budget), params,
+    sparsity and loss_nats, as `profiles.at_sizes` interpolates them.
+    """
+    rows = rows[np.isclose(rows["compute_flops"], compute_flops, rtol=0.05)]
+    figure, axes = new_figure(3.5, 3.3)
+    for size, line in rows.groupby("size"):
+        line = line.sort_values("sparsity")
+        color, marker = PALETTE[size % len(PALETTE)], MARKERS[size % len(MARKERS)]
+        at, loss = -np.log2(1 - line["sparsity"].to_numpy()), line["loss_nats"].to_numpy()
+        axes.plot(
+            at, loss, color=color, marker=marker, markersize=4.5, linewidth=1.5,
+            markevery=[i for i in range(len(loss)) if i != loss.argmin()],
+            label=f"N = {count_text(line['params'].iloc[0])}",
+        )  # fmt: skip
+        mark_lowest(axes, at, loss, color, marker)
+    sparsity_axis(axes, float(-np.log2(1 - rows["sparsity"].max())))
+    axes.set_xlabel("sparsity S = (E − K)/E")
+    axes.set_ylabel("loss (nats per byte)")
+    axes.set_title(f"C = {flops_text(compute_flops)} FLOPs")
     figure.legend(loc="outside lower center", ncols=3, fontsize=8, columnspacing=1.2, handletextpad=0.4)
     return figure
 

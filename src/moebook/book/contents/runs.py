@@ -139,18 +139,6 @@ def readings(table: pandas.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def fixed_size_figures(table: pandas.DataFrame, text: str) -> page.Html:
-    """Loss against sparsity of one text: a panel a budget, a line a width."""
-    cells = profiles.cells(profiles.done_runs(table, text))
-    panels = []
-    for budget in sorted(set(cells["compute_flops"])):
-        label = f"{text_title(text)}: loss against sparsity at {flops_text(budget)} FLOPs, by width."
-        panels.append((figures.loss_by_sparsity(cells, budget), label))
-    return page.grid(
-        panels, f"{text_title(text)}: held-out loss against sparsity at fixed compute, a line for each width."
-    )
-
-
 def profile_figures(table: pandas.DataFrame, text: str) -> page.Html:
     """IsoFLOP profiles of one text: a panel a budget, a line a sparsity."""
     cells = profiles.cells(profiles.done_runs(table, text))
