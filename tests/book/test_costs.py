@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -195,6 +196,25 @@ def test_the_slowdown_of_the_runs_is_found_at_every_width(timed):
     assert "took 1.5 to 2.0 times the CPU time" in said and "1.5 at S = 3/4 and 2.0 at S = 15/16" in said
     assert "on Some Processor, with 512 bytes in a step, and with the code of abcdef1" in said
     assert run_costs.slowdown_figures().count("<svg") == 1
+
+
+def test_the_clock_stands_beside_the_cpu_time(timed, monkeypatch):
+    """Planted: the clock says twice the CPU time, and nothing at the largest budget."""
+    clocked = [
+        replace(record, cost=record.cost | {"wall_seconds": 2 * record.cost["cpu_seconds"]})
+        if record.measures["compute_flops"] < 2e11
+        else replace(record, cost={"cpu_seconds": record.cost["cpu_seconds"]})
+        for record in timed
+    ]
+    slow = [replace(r, cost={name: 600 * value for name, value in r.cost.items()}) for r in clocked]
+    monkeypatch.setattr(run_costs, "timed_records", lambda: slow)
+    shown = run_costs.minutes_table()
+    pairs = re.findall(r'<td class="mb-number">(\d+\.\d+) / (\d+\.\d+|–)<', shown)
+    assert len(pairs) == 9, "three budgets, three sparsities"
+    for cpu, clock in pairs[:6]:
+        assert float(clock) == pytest.approx(2 * float(cpu), abs=0.11)
+    assert [clock for _, clock in pairs[6:]] == ["–"] * 3
+    assert "the whole of it up to their end" in shown
 
 
 def test_between_the_sparsities_that_were_timed_lie_lines(timed):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from moebook.book import profiles
+from moebook.book.contents import sizes
 from moebook.book.say import likelihood, rounded, seconds
 from moebook.errors import InputError
 from moebook.figures.style import percent
@@ -106,6 +107,70 @@ def made_cells(losses, sparsity=0.0, budget=3e10):
 def test_a_best_size_at_the_end_of_its_row_is_flagged(losses, bracketed, flag, width):
     [best] = profiles.best_sizes(made_cells(losses)).to_dict("records")
     assert (best["bracketed"], best["flag"], best["width"]) == (bracketed, flag, width)
+
+
+@pytest.mark.parametrize(
+    ("losses", "margin"),
+    [
+        ([2.5, 2.4, 2.45], 0.05),
+        ([2.41, 2.4, 2.405, 2.6], 0.01),  # of a side the worst counts: the larger one is worse by .2
+        ([2.9, 2.405, 2.4, 2.43], 0.03),
+        ([2.4, 2.5, 2.6], np.nan),
+        ([2.4], np.nan),
+    ],
+)
+def test_the_margin_of_a_best_size_is_that_of_its_flatter_side(losses, margin):
+    [best] = profiles.best_sizes(made_cells(losses)).to_dict("records")
+    assert best["margin_nats"] == pytest.approx(margin, nan_ok=True)
+
+
+def noisy_rows(margins, sds, seeds=40):
+    """Runs of one text, a budget each: three widths whose middle is best by `margin`, the first repeated
+    with a spread of exactly `sd`."""
+    rows = []
+    for index, (margin, sd) in enumerate(zip(margins, sds, strict=True)):
+        spread = np.resize([1.0, -1.0], seeds) * sd * np.sqrt((seeds - 1) / seeds)
+        losses = [(12, 0, 2.5), (16, 0, 2.4), (24, 0, 2.4 + margin)]
+        if sd:
+            losses += [(12, seed, 2.5 + off) for seed, off in enumerate(spread)]
+            losses = losses[1:]
+        rows += [
+            {"text": "packages", "status": "done", "purpose": "", "compute_flops": 10.0**index * 3e10,
+             "budget_flops": 10.0**index * 3e10, "sparsity": 0.0, "width": width, "seed": seed,
+             "params": width, "params_active": width, "tokens": 1, "loss_nats": loss}
+            for width, seed, loss in losses
+        ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_a_margin_is_held_against_the_noise_of_its_own_budget():
+    runs = noisy_rows(margins=[0.02, 0.02], sds=[0.02, 0.01])
+    noise = profiles.difference_sd_nats(runs)
+    assert noise == pytest.approx({3e10: np.sqrt(2) * 0.02, 3e11: np.sqrt(2) * 0.01})
+    best = profiles.best_sizes(profiles.cells(runs))
+    assert profiles.within_noise(best, noise) == [True, False]
+
+
+def test_a_budget_without_a_second_seed_has_the_noise_of_the_others():
+    runs = noisy_rows(margins=[0.02, 0.01], sds=[0.01, 0.0])
+    noise = profiles.difference_sd_nats(runs)
+    assert noise == pytest.approx({3e10: np.sqrt(2) * 0.01, 3e11: np.sqrt(2) * 0.01})
+    assert profiles.difference_sd_nats(runs[runs["seed"] == 0]) == {}
+
+
+def test_what_is_bracketed_by_less_than_noise_is_said(monkeypatch):
+    monkeypatch.setattr(sizes, "texts", lambda: ["packages"])
+    runs = noisy_rows(margins=[0.02, 0.02], sds=[0.02, 0.01])
+    said = sizes.bracketing(runs)
+    assert "2 of 2 rows are bracketed, 1 of them with one side within noise" in said
+    assert "(0.014 to 0.028 nats per byte, by budget)" in said
+    shown = sizes.best_size_table(runs, "packages")
+    assert shown.count("<td>bracketed, one side within noise</td>") == 1
+    assert shown.count("<td>bracketed</td>") == 1 and shown.count(">0.020</td>") == 2
+    clear = sizes.bracketing(noisy_rows(margins=[0.05], sds=[0.01]))
+    assert clear.endswith("1 of 1 rows are bracketed, all of them by more than noise.")
+    unmeasured = sizes.bracketing(runs[runs["seed"] == 0])
+    assert "cannot be told" in unmeasured and "within noise" not in unmeasured
 
 
 def test_seed_noise_is_recovered(table):

@@ -16,6 +16,12 @@ CELLS = pd.DataFrame(
         "loss_nats": [2.5, 2.4, 2.45, 2.3, 2.35, 2.4], "loss_sd_nats": [0.01, np.nan, 0.02] * 2,
     }
 )  # fmt: skip
+AT_SIZES = pd.DataFrame(
+    {
+        "compute_flops": 3e10, "size": [0] * 3 + [1] * 3, "params": [20e3] * 3 + [50e3] * 3,
+        "sparsity": [0.0, 0.5, 0.75] * 2, "loss_nats": [2.5, 2.4, 2.45, 2.5, 2.45, 2.4],
+    }
+)  # fmt: skip
 
 
 def all_figures():
@@ -27,6 +33,7 @@ def all_figures():
         "isoflop": runs.isoflop_profile(CELLS, 3e10, [0, 0.75]),
         "gain": runs.gain_from_sparsity(best),
         "fixed": runs.loss_by_sparsity(CELLS, 3e10),
+        "sizes": runs.loss_at_sizes(AT_SIZES, 3e10),
         "noise": runs.seed_noise(deviations),
         "rate": tuning.loss_by_rate({0.0: ([4e-3, 8e-3], [2.1, 2.0])}, [0, 0.75], rule={0.0: 7e-3}),
         "curves": training.loss_curves({"dense": ([100, 1000], [5, 3])}),
@@ -53,7 +60,7 @@ def test_every_figure_is_one_well_formed_svg_in_the_colour_of_the_page(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["isoflop", "gain", "fixed", "rate", "noise", "curves", "load", "check", "fan"]
+    "name", ["isoflop", "gain", "fixed", "sizes", "rate", "noise", "curves", "load", "check", "fan"]
 )
 def test_axes_name_what_they_show_and_its_unit(name):
     [axes] = all_figures()[name].axes
@@ -76,6 +83,22 @@ def test_the_lowest_cell_of_each_line_is_drawn_large():
         (line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if line.get_markersize() > 6
     )
     assert large == [(9e3, 2.3), (13e3, 2.4)]
+
+
+def test_the_lowest_cell_is_hollow_where_it_is_at_an_end():
+    [axes] = runs.isoflop_profile(CELLS, 3e10, [0, 0.75]).axes
+    large = {line.get_xdata()[0]: line for line in axes.lines if line.get_markersize() > 6}
+    assert large[9e3].get_markerfacecolor() == "none", "the smallest of its line: the best may lie beyond"
+    assert large[13e3].get_markerfacecolor() == large[13e3].get_color()
+    left_out = [set(range(3)) - set(bars.lines[0].get_markevery()) for bars in axes.containers]
+    assert left_out == [{1}, {0}], "the lowest is not drawn small, and filled, once more"
+
+
+def test_the_best_sparsity_of_a_size_is_hollow_where_it_is_the_last():
+    [axes] = runs.loss_at_sizes(AT_SIZES, 3e10).axes
+    large = {line.get_xdata()[0]: line for line in axes.lines if line.get_markersize() == 8}
+    assert {x: line.get_markerfacecolor() == "none" for x, line in large.items()} == {1.0: False, 2.0: True}
+    assert [text.get_label() for text in axes.lines if text.get_markersize() < 8] == ["N = 20 k", "N = 50 k"]
 
 
 def test_a_width_looks_the_same_at_every_budget():

@@ -1,5 +1,7 @@
 """The learning rate's rule in sparsity, and the studies that use it."""
 
+import re
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +45,19 @@ def test_the_english_studies_train_near_the_rate_that_tuning_found(name):
             curvature = rule.curvature_nats - rule.curvature_growth_nats * np.log2(like["unsparsity"])
             cost = curvature * np.log2(trunk.recipe.learning_rate / best) ** 2
             assert cost < 0.006, (trunk.model.width, trunk.model.sparsity, cell.budget_flops, best)
+
+
+def test_the_english_study_repeats_what_its_comment_says():
+    """The comment names the largest sparsity that has several seeds; those below have them at every budget."""
+    source = (ROOT / "studies" / "cpu-english.yml").read_text()
+    [said] = re.findall(r"# noise between seeds at every budget, and every sparsity up to (\S+)", source)
+    seeds: dict[tuple[float, float, int], set[int]] = {}
+    for trunk in plan(study_named("cpu-english"), TEXT):
+        for cell in trunk.cells:
+            model = cell.budget_flops, trunk.model.sparsity, trunk.model.width
+            seeds.setdefault(model, set()).add(trunk.seed)
+    repeated = {(budget, s) for (budget, s, _), each in seeds.items() if len(each) >= 3}
+    assert repeated == {(budget, s) for budget, s, _ in seeds if s <= float(Fraction(said))}
 
 
 def test_a_rule_that_is_no_number_is_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,6 +70,10 @@ def best_sizes(cell_rows: pandas.DataFrame) -> pandas.DataFrame:
 
     Bracketed: there is a smaller and a larger width at that budget and sparsity, both worse. An optimum at
     the end of its row may lie beyond it, and is flagged, not reported as an optimum.
+
+    `margin_nats` is by how much: what the worst of the smaller widths and the worst of the larger ones lose
+    against the best, the less of the two. (Not the nearest: next to the bottom of a bowl little is lost.)
+    Empty where not bracketed.
     """
     rows = []
     for (budget, sparsity), line in cell_rows.groupby(["compute_flops", "sparsity"]):
@@ -85,10 +90,52 @@ def best_sizes(cell_rows: pandas.DataFrame) -> pandas.DataFrame:
             else ""
         )
         best = line.loc[at].to_dict() | {"compute_flops": budget, "sparsity": sparsity, "sizes": widths}
-        rows.append(best | {"bracketed": not side, "flag": side})
+        loss = line["loss_nats"].to_numpy()
+        margin = float("nan") if side else min(loss[:at].max(), loss[at + 1 :].max()) - loss[at]
+        rows.append(best | {"bracketed": not side, "flag": side, "margin_nats": margin})
     import pandas as pd
 
     return pd.DataFrame(rows)
+
+
+def at_sizes(cell_rows: pandas.DataFrame, least: int = 3) -> pandas.DataFrame:
+    """Loss against sparsity at fixed budget and fixed size N (all parameters), interpolated.
+
+    Along each row of `cells` (budget, sparsity) the loss is taken as straight lines in log N between the
+    cells that were run, never beyond them. A budget gets three sizes, evenly in log N inside what `least`
+    sparsities cover, or the middle one alone where that is less than a doubling.
+
+    Columns: compute_flops, size (0 is the smallest N of the budget), params, sparsity, loss_nats. Empty where
+    no size is covered by so many.
+    """
+    import pandas as pd
+
+    rows = []
+    for budget, part in cell_rows.groupby("compute_flops"):
+        lines = {s: line.sort_values("params") for s, line in part.groupby("sparsity")}
+
+        def covering(size: float, lines: dict = lines) -> list[float]:
+            return [s for s, l in lines.items() if l["params"].iloc[0] <= size <= l["params"].iloc[-1]]
+
+        ends = [n for n in part["params"] if len(covering(n)) >= least]
+        if not ends:
+            continue
+        between = np.geomspace(min(ends), max(ends), 5)[1:-1]
+        sizes = between if max(ends) >= 2 * min(ends) else between[1:2]
+        for index, size in enumerate(n for n in sizes if len(covering(n)) >= least):
+            for s in covering(size):
+                loss = np.interp(np.log(size), np.log(lines[s]["params"]), lines[s]["loss_nats"])
+                rows.append((budget, index, float(size), s, float(loss)))
+    return pd.DataFrame(rows, columns=["compute_flops", "size", "params", "sparsity", "loss_nats"])
+
+
+def told_apart(sparsity: np.ndarray, loss_nats: np.ndarray, noise_nats: float) -> tuple[float, float]:
+    """Between which sparsities the lowest point of a line lies: the nearest on either side that are worse by
+    more than the noise of a difference; nan on a side where none is, for there it is open."""
+    at, nan = int(np.argmin(loss_nats)), float("nan")
+    worse = sparsity[loss_nats - loss_nats[at] > noise_nats]
+    below, above = worse[worse < sparsity[at]], worse[worse > sparsity[at]]
+    return max(below, default=nan), min(above, default=nan)
 
 
 def replicates(runs: pandas.DataFrame) -> pandas.DataFrame:
@@ -122,6 +169,29 @@ def same_seed_sd_nats(replicate_rows: pandas.DataFrame) -> float | None:
             squares += float((rest**2).to_numpy().sum())
             freedom += (wide.shape[0] - 1) * (wide.shape[1] - 1)
     return float(np.sqrt(2 * squares / freedom)) if freedom else None
+
+
+def difference_sd_nats(runs: pandas.DataFrame) -> dict[float, float]:
+    """Standard deviation of the difference of two runs of different widths, nats, by budget of one text.
+
+    sqrt(2) times that between the seeds of the budget, or of all budgets where none was repeated there; the
+    noise of a budget is not that of another. What a seed does to all models of a width drops out of a
+    difference of two of them (`same_seed_sd_nats`), but not here. Empty where no cell has two seeds.
+    """
+    repeated = replicates(runs)
+    if repeated.empty:
+        return {}
+    parts = {float(c): repeated[repeated["budget_flops"] == c] for c in sorted(set(runs["budget_flops"]))}
+    return {
+        budget: float(np.sqrt(2)) * seed_sd_nats(part if len(part) else repeated)
+        for budget, part in parts.items()
+    }
+
+
+def within_noise(best: pandas.DataFrame, noise_nats: Mapping[float, float]) -> list[bool]:
+    """Rows of `best_sizes` that are bracketed by less than the noise of a difference at their budget."""
+    noise = best["compute_flops"].map(noise_nats).astype(float)
+    return list(best["bracketed"] & (best["margin_nats"] < noise))
 
 
 def noise_by_cell(runs: pandas.DataFrame) -> pandas.DataFrame:

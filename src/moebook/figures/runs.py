@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from moebook.figures.style import (
@@ -12,6 +13,7 @@ from moebook.figures.style import (
     MARKERS,
     PALETTE,
     count_axis,
+    count_text,
     flops_text,
     new_figure,
     of_sparsity,
@@ -32,7 +34,8 @@ def isoflop_profile(
     size: str = "params_active",
     loss_limits: tuple[float, float] | None = None,
 ) -> Figure:
-    """Loss against size at one budget, a line for each sparsity; the lowest point of a line is drawn large.
+    """Loss against size at one budget, a line for each sparsity; the lowest point of a line is drawn large,
+    and hollow where it is at an end of its line.
 
     cells: one row a (budget, sparsity, width) cell with columns compute_flops (FLOPs, as planned), sparsity,
     params, params_active, loss_nats (mean over seeds) and loss_sd_nats (empty for one seed).
@@ -43,14 +46,13 @@ def isoflop_profile(
     for sparsity, line in rows.groupby("sparsity"):
         line = line.sort_values(size)
         color, marker = looks[float(sparsity)]
-        axes.errorbar(
+        drawn = axes.errorbar(
             line[size], line["loss_nats"], yerr=line["loss_sd_nats"].fillna(0), color=color, marker=marker,
             markersize=4, linewidth=1.2, capsize=2, label=f"S = {sparsity_text(float(sparsity))}",
         )  # fmt: skip
-        best = line.loc[line["loss_nats"].idxmin()]
-        axes.plot(
-            best[size], best["loss_nats"], marker=marker, color=color, markersize=8, markeredgecolor=INK
-        )
+        # The lowest is drawn by itself, or a small filled marker would stand inside a hollow one.
+        drawn.lines[0].set_markevery([i for i in range(len(line)) if i != line["loss_nats"].argmin()])
+        mark_lowest(axes, line[size].to_numpy(), line["loss_nats"].to_numpy(), color, marker)
     label = {"params_active": "active parameters", "params": "parameters N"}[size]
     count_axis(axes, label)
     axes.set_ylabel("loss (nats per byte)")
@@ -59,6 +61,17 @@ def isoflop_profile(
         axes.set_ylim(*loss_limits)
     figure.legend(loc="outside lower center", ncols=3, fontsize=8, columnspacing=1.2, handletextpad=0.4)
     return figure
+
+
+def mark_lowest(axes: Axes, at: np.ndarray, loss_nats: np.ndarray, color: str, marker: str) -> None:
+    """Draw the lowest point of a line large: filled, or hollow where it is at an end, for the best may lie
+    beyond. at: in the order of the line."""
+    best = int(np.argmin(loss_nats))
+    inside = 0 < best < len(loss_nats) - 1
+    axes.plot(
+        at[best], loss_nats[best], marker=marker, color=color, markersize=8, linestyle="none",
+        **({"markeredgecolor": INK} if inside else {"markerfacecolor": "none", "markeredgewidth": 1.6}),
+    )  # fmt: skip
 
 
 @styled
@@ -103,6 +116,34 @@ def loss_by_sparsity(cells: pandas.DataFrame, compute_flops: float, title: str =
     axes.set_xlabel("sparsity S = (E − K)/E")
     axes.set_ylabel("loss (nats per byte)")
     axes.set_title(title or f"C = {flops_text(compute_flops)} FLOPs")
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8, columnspacing=1.2, handletextpad=0.4)
+    return figure
+
+
+@styled
+def loss_at_sizes(rows: pandas.DataFrame, compute_flops: float) -> Figure:
+    """Loss against sparsity at one budget, a line for each size N; the lowest point of a line is drawn large,
+    and hollow where it is at an end of its line.
+
+    rows: columns compute_flops (FLOPs), size (0, 1, ...: its place among those of the budget), params,
+    sparsity and loss_nats, as `profiles.at_sizes` interpolates them.
+    """
+    rows = rows[np.isclose(rows["compute_flops"], compute_flops, rtol=0.05)]
+    figure, axes = new_figure(3.5, 3.3)
+    for size, line in rows.groupby("size"):
+        line = line.sort_values("sparsity")
+        color, marker = PALETTE[size % len(PALETTE)], MARKERS[size % len(MARKERS)]
+        at, loss = -np.log2(1 - line["sparsity"].to_numpy()), line["loss_nats"].to_numpy()
+        axes.plot(
+            at, loss, color=color, marker=marker, markersize=4.5, linewidth=1.5,
+            markevery=[i for i in range(len(loss)) if i != loss.argmin()],
+            label=f"N = {count_text(line['params'].iloc[0])}",
+        )  # fmt: skip
+        mark_lowest(axes, at, loss, color, marker)
+    sparsity_axis(axes, float(-np.log2(1 - rows["sparsity"].max())))
+    axes.set_xlabel("sparsity S = (E − K)/E")
+    axes.set_ylabel("loss (nats per byte)")
+    axes.set_title(f"C = {flops_text(compute_flops)} FLOPs")
     figure.legend(loc="outside lower center", ncols=3, fontsize=8, columnspacing=1.2, handletextpad=0.4)
     return figure
 

@@ -56,6 +56,7 @@ from moebook.book.contents.fits import (
     predictive_verdict,
     prior_table,
 )
+from moebook.book.contents.fixed import fixed_params_figures, fixed_params_in_words, fixed_width_figures
 from moebook.book.contents.forecasts import (
     forecast_before_figure,
     forecast_before_in_words,
@@ -118,10 +119,7 @@ from moebook.book.contents.run_costs import (
     slowdown_in_words,
 )
 from moebook.book.contents.runs import (
-    best_size_table,
-    bracketing,
     cost_table,
-    fixed_size_figures,
     gain_figures,
     gains,
     overview,
@@ -136,6 +134,7 @@ from moebook.book.contents.runs import (
     whole_table,
 )
 from moebook.book.contents.seeds import noise, noise_table
+from moebook.book.contents.sizes import best_size_table, bracketing
 from moebook.book.contents.tuning import (
     batch_table,
     rates_in_words,
@@ -162,8 +161,9 @@ __all__ = [
     "claim_probabilities", "claim_table", "coefficient_figure", "coefficient_table",
     "contraction_figure", "conventions_figure", "conventions_off", "cost_table", "curve",
     "effect_figure", "effect_table", "effects_in_words", "eighth_claim", "equal_in_words", "equal_time_in_words", "equal_time_table", "estimate_table", "feed_forward_figure",
-    "feed_forward_table", "feed_forwards_in_words", "fit_in_numbers", "fixed_size_figures",
-    "fixed_size_table", "forecast_before_figure", "forecast_before_in_words", "forecast_figure",
+    "feed_forward_table", "feed_forwards_in_words", "fit_in_numbers", "fixed_params_figures",
+    "fixed_params_in_words",
+    "fixed_size_table", "fixed_width_figures", "forecast_before_figure", "forecast_before_in_words", "forecast_figure",
     "forecast_in_numbers", "forecast_table", "forecasts_in_short", "forecasts_together", "form_table",
     "forms_in_words", "gain_figures", "gains",
     "gate_table", "gpu_in_words", "gpu_tables", "granularity_in_words", "granularity_table", "headline",

@@ -63,15 +63,15 @@ def slowdowns() -> pandas.DataFrame:
 
 
 def minutes_table() -> page.Html:
-    """Core minutes of a run by text, budget and sparsity, each budget at the width that most of its
-    sparsities have in common."""
+    """Minutes of a run, CPU time and by the clock, by text, budget and sparsity, each budget at the width that
+    most of its sparsities have in common; medians over runs. A dash where no record has the clock."""
     import pandas as pd
 
     runs = pd.DataFrame(
         {
             "text": record.text, "budget_flops": float(f"{record.measures['compute_flops']:.1e}"),
-            "sparsity": record.measures["sparsity"], "minutes": record.cost["cpu_seconds"] / 60,
-            "width": record.model["width"],
+            "sparsity": record.measures["sparsity"], "cpu": record.cost["cpu_seconds"] / 60,
+            "clock": record.cost.get("wall_seconds", float("nan")) / 60, "width": record.model["width"],
         }
         for record in timed_records()
     )  # fmt: skip
@@ -79,15 +79,21 @@ def minutes_table() -> page.Html:
     known = runs.groupby([*rows, "width"])["sparsity"].nunique().reset_index()
     most = known.sort_values("sparsity", kind="stable").groupby(rows, as_index=False).last()
     runs = runs.merge(most[[*rows, "width"]])
-    wide = by_sparsity(
-        runs.pivot_table(index=[*rows, "width"], columns="sparsity", values="minutes", aggfunc="median")
-    )
+    taken = runs.groupby([*rows, "width", "sparsity"])[["cpu", "clock"]].median()
+    both = [f"{_minutes(cpu)} / {_minutes(clock)}" for cpu, clock in taken.itertuples(index=False)]
+    wide = by_sparsity(taken.assign(both=both)["both"].unstack("sparsity"))
     return page.table(
         wide,
-        "FLOPs beside the clock: minutes of one core for a run (CPU time), at the width of each budget that "
-        "was trained at the most sparsities",
-        {name: "{:.1f}" for name in wide.columns if name.startswith("S = ")},
+        "FLOPs beside the clock: minutes of a run, each CPU time / wall clock, medians, at the width of each "
+        "budget that was trained at the most sparsities. Runs that branch off one trunk each count the whole "
+        "of it up to their end, so the minutes do not add up. A run had one core of a shared machine; by as "
+        "much as the clock says more, it waited",
+        {name: str for name in wide.columns if name.startswith("S = ")},
     )
+
+
+def _minutes(value: float) -> str:
+    return "–" if value != value else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
 def slowdown_figures() -> page.Html:

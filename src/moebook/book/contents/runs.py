@@ -139,18 +139,6 @@ def readings(table: pandas.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def fixed_size_figures(table: pandas.DataFrame, text: str) -> page.Html:
-    """Loss against sparsity of one text: a panel a budget, a line a width."""
-    cells = profiles.cells(profiles.done_runs(table, text))
-    panels = []
-    for budget in sorted(set(cells["compute_flops"])):
-        label = f"{text_title(text)}: loss against sparsity at {flops_text(budget)} FLOPs, by width."
-        panels.append((figures.loss_by_sparsity(cells, budget), label))
-    return page.grid(
-        panels, f"{text_title(text)}: held-out loss against sparsity at fixed compute, a line for each width."
-    )
-
-
 def profile_figures(table: pandas.DataFrame, text: str) -> page.Html:
     """IsoFLOP profiles of one text: a panel a budget, a line a sparsity."""
     cells = profiles.cells(profiles.done_runs(table, text))
@@ -163,48 +151,9 @@ def profile_figures(table: pandas.DataFrame, text: str) -> page.Html:
         panels,
         f"{text_title(text)}: held-out loss against active parameters at fixed compute, means over "
         "seeds, less what a seed does to all models of its width; bars show the spread between seeds. "
-        "The large point is the lowest of its line.",
+        "The large point is the lowest of its line; it is hollow where it is at an end, so that the best "
+        "size may lie beyond.",
     )
-
-
-def best_size_table(table: pandas.DataFrame, text: str) -> page.Html:
-    """The best size of each budget and sparsity, and whether it is bracketed."""
-    import pandas as pd
-
-    best = profiles.best_sizes(profiles.cells(profiles.done_runs(table, text)))
-    frame = pd.DataFrame(
-        {
-            "C (FLOPs)": [flops_text(c) for c in best["compute_flops"]],
-            "S": [sparsity_text(float(s)) for s in best["sparsity"]],
-            "best is": ["bracketed" if ok else f"{flag}: open" if flag != "one size only" else flag
-                        for ok, flag in zip(best["bracketed"], best["flag"], strict=True)],
-            "best width": best["width"].astype(int),
-            "N": [count_text(n) for n in best["params"]],
-            "active": [count_text(n) for n in best["params_active"]],
-            "bytes seen": [count_text(d) for d in best["tokens"]],
-            "loss (nats/byte)": best["loss_nats"],
-            "sizes tried": best["sizes"].astype(int),
-        }
-    )  # fmt: skip
-    return page.table(
-        frame, f"{text_title(text)}: the best of the sizes that were run", {"loss (nats/byte)": "{:.3f}"}
-    )
-
-
-def bracketing(table: pandas.DataFrame) -> str:
-    """How many rows are bracketed, in a sentence for each text."""
-    lines = []
-    for text in texts():
-        best = profiles.best_sizes(profiles.cells(profiles.done_runs(table, text)))
-        inside, rows = int(best["bracketed"].sum()), len(best)
-        rest = (
-            ""
-            if inside == rows
-            else " For the others, the best size is only known to lie at that end or beyond; where one size "
-            "was run, nothing is known."
-        )
-        lines.append(f"**{text_title(text)}:** {inside} of {rows} rows are bracketed.{rest}")
-    return "\n\n".join(lines)
 
 
 def gain_figures(table: pandas.DataFrame) -> page.Html:
