@@ -73,25 +73,24 @@ def _answer(found: CommonScores, name: str, interval: float) -> dict[str, Any]:
     from moebook.downstream import BESIDE, at_equal_loss, doublings
     from moebook.errors import InputError
 
-    largest = float(found.runs["sparsity"].max())
     ends = (1 - interval) / 2, (1 + interval) / 2
-    answer: dict[str, Any] = {"score": name, "sparsity": largest, "effects": []}
+    answer: dict[str, Any] = {"score": name, "effects": []}
     for beside in BESIDE:
         needs = {"": (), "budget": ("compute_flops",), "width": ("width",)}[beside]
         if not set(needs) <= set(found.runs):
             continue
         try:
-            effect = at_equal_loss(found.runs, name, beside, found.items.get(name))
+            effect = at_equal_loss(found.runs, name, beside, found.items.get(name), found.units(name))
         except InputError as error:
             if not beside:
                 raise
             answer["effects"].append({"beside": beside, "why_not": str(error)})
             continue
-        whole = effect.doubling.times(float(doublings(largest)))
+        whole = effect.doubling.times(float(doublings(effect.sparsity[1]) - doublings(effect.sparsity[0])))
         low, median, high = (whole.quantile(share) for share in (ends[0], 0.5, ends[1]))
         if not beside:
             gain = [effect.by_loss.quantile(share) for share in (ends[0], 0.5, ends[1])]
-            answer |= {"runs": effect.runs, "trunks": effect.trunks, "gain_over_losses": gain,
+            answer |= {"sparsity": list(effect.sparsity), "runs": effect.runs, "trunks": effect.trunks, "gain_over_losses": gain,
                        "loss_nats": list(effect.loss_nats)}  # fmt: skip
         answer["effects"].append(
             {"beside": beside, "low": low, "median": median, "high": high, "above_zero": 1 - whole.below(0.0)}
@@ -115,6 +114,6 @@ def _show(answers: list[dict[str, Any]], interval: float) -> None:
     first = answers[0]
     print_table(
         ("score", "at equal", "effect", f"{100 * interval:g} % interval", "P(above 0)"), rows, left=2,
-        caption=f"effect: what S = {first['sparsity']:.4g} adds to the score of a dense model of the same "
+        caption=f"effect: what S = {first['sparsity'][1]:.4g} adds to the score of a dense model of the same "
         f"loss, in the score's own unit; {first['runs']} runs",
     )  # fmt: skip

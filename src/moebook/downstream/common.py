@@ -28,6 +28,7 @@ class Score:
         title: what it is, in a few words.
         task: whose items it is made of.
         part: (first, step) of the items that count: every one of a task's, or one of its interleaved parts.
+        units: what is drawn as one: ("block", n), n items in a row; ("period", n), every n-th item.
         chance: what a model that knows nothing gets.
         up: whether more is better. A share of right choices is, bits a byte are not.
     """
@@ -36,22 +37,31 @@ class Score:
     title: str
     task: str
     part: tuple[int, int] = (0, 1)
+    units: tuple[str, int] = ("block", 1)
     chance: float = 8.0
     up: bool = False
+
+    def unit_of(self, items: int) -> np.ndarray:
+        """Which unit each of so many items belongs to [items]."""
+        kind, n = self.units
+        at = np.arange(items)
+        return at % n if kind == "period" else at // n
 
     @property
     def unit(self) -> str:
         return "share right" if self.up else "bits a byte"
 
 
-#: Scores that are looked at beside the loss. Parts of the words and of recall stand interleaved.
+#: Scores that are looked at beside the loss. Parts of the words stand interleaved. Recall asks each list after
+#: four numbers of examples; BLiMP has 67 paradigms, one pair of each in turn. Which document a window is of is
+#: not stored, so windows count one by one.
 SCORES = (
     Score("wikitext2_bits", "WikiText", "wikitext2"),
     Score("other_bits", "the other corpus", "other"),
-    Score("words_seen", "last word, in the passage", "words", (0, 2), 1 / 4, True),
-    Score("words_unseen", "last word, not in it", "words", (1, 2), 1 / 4, True),
-    Score("recall", "key-value recall", "recall", (0, 1), 1 / 3, True),
-    Score("blimp", "grammar", "blimp", (0, 1), 1 / 2, True),
+    Score("words_seen", "last word, in the passage", "words", (0, 2), chance=1 / 4, up=True),
+    Score("words_unseen", "last word, not in it", "words", (1, 2), chance=1 / 4, up=True),
+    Score("recall", "key-value recall", "recall", units=("block", 4), chance=1 / 3, up=True),
+    Score("blimp", "grammar", "blimp", units=("period", 67), chance=1 / 2, up=True),
 )
 
 
@@ -62,6 +72,12 @@ class CommonScores:
 
     runs: pandas.DataFrame
     items: dict[str, np.ndarray]
+
+    def units(self, score: str) -> np.ndarray | None:
+        """Which unit each item of a score belongs to [items]; None where there are no items."""
+        if score not in self.items:
+            return None
+        return next(s for s in SCORES if s.name == score).unit_of(self.items[score].shape[1])
 
 
 def common_scores(store: Store, table: pandas.DataFrame) -> CommonScores:

@@ -5,9 +5,12 @@ comprehension, where denser models are ahead. Here a score is a smooth function 
 doublings of E/K; the term's posterior is the answer. Branches of one trunk share most of their training, so
 that what they have in common beyond the loss counts once.
 
-Items are a sample as well as runs are. Where results by item are at hand, each item has an effect of its own;
-what these spread beyond the noise of single results is added to the term's variance, as in errors that are
-clustered in two ways (Cameron, Gelbach and Miller 2011, doi 10.1198/jbes.2010.07136).
+Losses that dense models do not reach have no equal among them, so only runs within their reach count.
+
+Items are a sample as well as runs are. Where results by item are at hand, each item (or what is drawn as one,
+such as all pairs of a paradigm) has an effect of its own; what these spread beyond the noise of single results
+is added to the term's variance, as in errors that are clustered in two ways (Cameron, Gelbach and Miller 2011,
+doi 10.1198/jbes.2010.07136).
 
 At equal loss a sparse model is narrower and has been trained for less than a dense one. So what looks like an
 effect of sparsity may be one of these: `beside` asks again among runs of one budget, or of one width.
@@ -44,6 +47,8 @@ class Effect:
         by_loss: posterior of what the score gains from the largest loss to the smallest, in the dense model.
         runs, trunks: how many there were.
         loss_nats: the losses' ends.
+        sparsity: the ends of their sparsities.
+        noise: standard deviation of a run's score around what is expected, in the score's unit.
         curve: coefficients of the polynomial in (loss - centre) / scale, lowest first; centre, scale: its
             middle and half its range, in nats. Of no use where something is held beside the loss.
     """
@@ -54,6 +59,8 @@ class Effect:
     runs: int
     trunks: int
     loss_nats: tuple[float, float]
+    sparsity: tuple[float, float]
+    noise: float
     curve: tuple[float, ...]
     centre: float
     scale: float
@@ -76,13 +83,18 @@ def doublings(sparsity: float | np.ndarray) -> np.ndarray:
 
 
 def at_equal_loss(
-    runs: pandas.DataFrame, score: str, beside: str = "", items: np.ndarray | None = None
+    runs: pandas.DataFrame,
+    score: str,
+    beside: str = "",
+    items: np.ndarray | None = None,
+    units: np.ndarray | None = None,
 ) -> Effect:
     """The effect of sparsity on a score at equal loss, from runs of one text.
 
     runs: columns loss_nats, sparsity and the score's; those of TRUNK that are there tell branches of one
     trunk, and `compute_flops` or `width` is needed to hold it. beside: a name in BESIDE. items [runs, items]:
-    results of which the score is the mean; without them the items count as all there are.
+    results of which the score is the mean; without them the items count as all there are. units [items]: items
+    of one value are drawn as one; by default each is on its own.
 
     Raises InputError naming the column that is missing or empty, or where the runs cannot tell.
     """
@@ -94,6 +106,7 @@ def at_equal_loss(
         if name not in runs:
             raise InputError(f"runs: {name}: no such column; there are {', '.join(map(str, runs.columns))}")
     known = (runs[score].notna() & runs["loss_nats"].notna()).to_numpy()
+    known = known & within_reach(runs, known)
     runs, items = runs[known], None if items is None else items[known]
     if runs.empty:
         raise InputError(f"runs: {score}: is empty: no run has this score")
@@ -117,26 +130,50 @@ def at_equal_loss(
     groups = [repr(row) for row in runs[trunk].itertuples(index=False)] if trunk else range(len(runs))
     found = regress(x, y, list(groups))
     doubling = found.coefficient(DEGREE + 1)
+    by_loss = found.coefficient(1)
     if items is not None:
-        doubling = doubling.widened(_spread_of_items(x, items, DEGREE + 1))
+        units = np.arange(items.shape[1]) if units is None else units
+        doubling = doubling.widened(_spread_of_items(x, items, units, DEGREE + 1))
+        by_loss = by_loss.widened(_spread_of_items(x, items, units, 1))
     mean = found.mean
+    noise = float(np.sqrt(np.sum((y - x @ mean) ** 2) / found.freedom))
     curve = [mean[0], -mean[1] / 2, *mean[2 : DEGREE + 1]]
     curve[1] -= sum(mean[k] for k in range(3, DEGREE + 1, 2))
     return Effect(
-        score, doubling, found.coefficient(1), len(runs), len(set(groups)),
-        (float(loss.min()), float(loss.max())), tuple(float(b) for b in curve), centre, scale,
+        score, doubling, by_loss, len(runs), len(set(groups)),
+        (float(loss.min()), float(loss.max())), (float(runs["sparsity"].min()), float(runs["sparsity"].max())), noise,
+        tuple(float(b) for b in curve), centre, scale,
     )  # fmt: skip
 
 
-def _spread_of_items(x: np.ndarray, items: np.ndarray, column: int) -> float:
+def within_reach(runs: pandas.DataFrame, known: np.ndarray) -> np.ndarray:
+    """Whether the loss of each run lies between the ends of those of the least sparse models [rows].
+
+    known [rows]: which runs count.
+    """
+    if not known.any():
+        return known
+    sparsity, loss = runs["sparsity"].to_numpy(float), runs["loss_nats"].to_numpy(float)
+    least = loss[known & (sparsity == sparsity[known].min())]
+    return (loss >= least.min()) & (loss <= least.max())
+
+
+def _spread_of_items(x: np.ndarray, items: np.ndarray, units: np.ndarray, column: int) -> float:
     """What the choice of items adds to the variance of a coefficient that is a mean over them.
 
-    items [rows, items]. Each item has a coefficient of its own, by least squares; the variance of their mean
-    holds the noise of single results too, which the runs' own deviations count already.
+    items [rows, items]; units [items]. Each unit has a coefficient of its own, by least squares; the variance
+    of their sum holds the noise of single results too, which the runs' own deviations count already.
     """
     inverse = np.linalg.pinv(x)
-    own = inverse[column] @ items
-    left = items - x @ (inverse @ items)
-    count = items.shape[1]
-    noise = float((inverse[column] ** 2) @ (left**2).sum(axis=1)) / count**2
-    return max(0.0, float(own.var(ddof=1)) / count - noise) if count > 1 else 0.0
+    _, of_item = np.unique(units, return_inverse=True)
+    count = int(of_item.max()) + 1
+    if count < 2:
+        return 0.0
+    per_unit = np.zeros((len(items), count))
+    np.add.at(per_unit.T, of_item, items.T / items.shape[1])  # a score is the sum over units
+    own = inverse[column] @ per_unit
+    left = per_unit - x @ (inverse @ per_unit)
+    share = np.bincount(of_item) / items.shape[1]
+    between = np.sum((own - share * own.sum()) ** 2) * count / (count - 1)
+    noise = float((inverse[column] ** 2) @ (left**2).sum(axis=1))
+    return max(0.0, float(between) - noise)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from moebook.figures.style import INK, MARKERS, PALETTE, new_figure, of_sparsity, sparsity_text, styled
 
@@ -35,7 +36,8 @@ def score_by_loss(
         axes.plot(part["loss_nats"], part[score], marker, color=color, markersize=3.5, alpha=0.75,
                   label=f"S = {sparsity_text(float(sparsity))}")  # fmt: skip
     for sparsity, (loss, expected) in lines.items():
-        axes.plot(loss, expected, color=looks[sparsity][0], linewidth=1.8)
+        name = "dense" if sparsity == 0 else f"S = {sparsity_text(sparsity)}"
+        axes.plot(loss, expected, color=looks[sparsity][0], linewidth=2, label=f"expected, {name}")
     if chance is not None:
         axes.axhline(chance, color=INK, linestyle="--", linewidth=1, label="chance")
     axes.invert_xaxis()
@@ -64,6 +66,7 @@ def at_equal_loss(
         axes.hlines(at, low, high, color=PALETTE[i], linewidth=2)
         axes.plot(median, at, MARKERS[i], color=PALETTE[i], markersize=5, label=f"at equal {name}")
     axes.axvline(0, color=INK, linewidth=0.8)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_yticks(rows, list(titles))
     axes.set_ylim(-0.6, len(titles) - 0.4)
     axes.grid(axis="y", visible=False)

@@ -39,11 +39,15 @@ from moebook.book.contents.curves import answer, curve, posterior
 from moebook.book.contents.downstream import (
     effect_figure,
     effect_table,
-    effects_in_words,
-    eighth_claim,
     score_figures,
     score_list,
     scores_at_equal_compute,
+)
+from moebook.book.contents.downstream_words import (
+    corrected_in_words,
+    effects_in_words,
+    eighth_claim,
+    exception_in_words,
     scores_in_numbers,
 )
 from moebook.book.contents.fits import (
@@ -65,6 +69,7 @@ from moebook.book.contents.forecasts import (
     written_forecasts,
 )
 from moebook.book.contents.gpu_costs import gpu_in_words, gpu_tables
+from moebook.book.contents.groups import groups_in_words
 from moebook.book.contents.hindsight import hindsight_in_words, hindsight_table
 from moebook.book.contents.honesty import (
     CALIBRATED,
@@ -160,13 +165,14 @@ __all__ = [
     "calibration_verdict", "checksum_table", "claim_figure", "claim_notes", "claim_parts",
     "claim_probabilities", "claim_table", "coefficient_figure", "coefficient_table",
     "contraction_figure", "conventions_figure", "conventions_off", "cost_table", "curve",
-    "effect_figure", "effect_table", "effects_in_words", "eighth_claim", "equal_in_words", "equal_time_in_words", "equal_time_table", "estimate_table", "feed_forward_figure",
+    "effect_figure", "effect_table", "effects_in_words", "eighth_claim", "exception_in_words",
+    "corrected_in_words", "equal_in_words", "equal_time_in_words", "equal_time_table", "estimate_table", "feed_forward_figure",
     "feed_forward_table", "feed_forwards_in_words", "fit_in_numbers", "fixed_params_figures",
     "fixed_params_in_words",
     "fixed_size_table", "fixed_width_figures", "forecast_before_figure", "forecast_before_in_words", "forecast_figure",
     "forecast_in_numbers", "forecast_table", "forecasts_in_short", "forecasts_together", "form_table",
     "forms_in_words", "gain_figures", "gains",
-    "gate_table", "gpu_in_words", "gpu_tables", "granularity_in_words", "granularity_table", "headline",
+    "gate_table", "gpu_in_words", "groups_in_words", "gpu_tables", "granularity_in_words", "granularity_table", "headline",
     "held_out_figure", "held_out_in_words", "hindsight_in_words", "hindsight_table",
     "identified", "law_table", "live_loss", "live_posterior",
     "machines", "measured_in_words", "measured_table", "memory_figure", "middle_budget", "minutes_table",
