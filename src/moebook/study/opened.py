@@ -124,8 +124,11 @@ class Opened:
 
     def evaluated_tokens(self, trunk: Trunk) -> int:
         """Tokens that go through a trunk's model at the end of each of its runs."""
-        tasks = self.study.scores.tasks if self.study.scores else ()
-        return self.heldout_tokens + scored_bytes(tasks, trunk.model)
+        return self.heldout_tokens + scored_bytes(self._tasks, trunk.model)
+
+    @property
+    def _tasks(self) -> tuple[str, ...]:
+        return self.study.scores.tasks if self.study.scores else ()
 
     def counts(self) -> dict[str, int]:
         """How many runs are done, diverged, failed, missing, and how many cells there are."""
@@ -145,7 +148,7 @@ class Opened:
         training = sum(sum(cell_seconds(t, self.rates, 0).values()) for t in todo)
         trunk_seconds = {name: sum(cells.values()) for name, cells in by_trunk.items()}
         process_seconds = sum(trunk_seconds.values())
-        records, checkpoints = disk_bytes(todo, workers)
+        records, checkpoints = disk_bytes(todo, workers, self._tasks)
         return Costs(
             cells=sum(len(t.cells) for t in self.trunks), missing=sum(len(t.cells) for t in todo),
             flops=sum(t.flops for t in self.trunks), missing_flops=sum(t.flops for t in todo),
