@@ -123,14 +123,32 @@ def test_a_plan_groups_cells_into_trunks_and_counts_as_the_architecture_does(wri
     assert len({trunk.name for trunk in trunks}) == 4
 
 
-def test_a_run_in_two_blocks_is_one_run_and_tiny_budgets_make_one_step(write_study):
-    content = write_study().read_text()
-    path = write_study(content + "  - {budgets: [1e8, 1e3], widths: [8]}\n")
-    trunks = plan(read_study(path), TEXT)
+def test_a_run_in_two_blocks_is_one_run(write_study, tiny):
+    trunks = plan(read_study(write_study(tiny + "  - {budgets: [1e8, 2e8], widths: [8]}\n")), TEXT)
     assert [len(trunk.cells) for trunk in trunks] == [3, 3, 1, 1]
-    assert trunks[0].cells[0].steps == 1
-    with pytest.raises(InputError, match="gives 1 steps at width 8"):
-        plan(read_study(write_study(content + "  - {budgets: [1e4, 1e3], widths: [8]}\n")), TEXT)
+
+
+def test_a_budget_of_half_a_step_is_one_and_one_below_is_refused(write_study, tiny):
+    study = read_study(write_study(tiny.replace("512", "0")))
+    step = 4 * 32 * counts(study.family.config(8, 0.0)).flops_per_token
+    for share, steps in ((0.51, 1), (1.49, 1), (1.51, 2)):
+        block = f"  - {{budgets: {share * step:.6e}, widths: [8], sparsities: 0}}\n"
+        trunks = plan(read_study(write_study(tiny.replace("512", "0") + block)), TEXT)
+        assert trunks[0].cells[0].steps == steps
+    path = write_study(tiny + "  - {budgets: [1e8, 1e3], widths: [8]}\n")
+    with pytest.raises(InputError) as caught:
+        plan(read_study(path), TEXT)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: grid[2]: width 8, sparsity 0: budgets: 1000: {1e3 / step:.2g} of one step")
+
+
+def test_two_budgets_of_one_number_of_steps_are_refused_by_file_and_block(write_study, tiny):
+    path = write_study(tiny + "  - {budgets: [3.001e8], widths: [8]}\n")
+    with pytest.raises(InputError) as caught:
+        plan(read_study(path), TEXT)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: grid[2]: width 8, sparsity 0: budgets: 3.001e+08: makes ")
+    assert message.endswith(" steps of training, as 3e+08 does")
 
 
 def test_a_trunk_has_one_name_whatever_is_still_missing_of_it(write_study):
