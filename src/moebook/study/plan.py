@@ -79,8 +79,11 @@ def plan(study: Study, text: TextIdentity) -> list[Trunk]:
     """Every run of a study, as trunks in order of the study's grid.
 
     A cell's tokens are D = C / (FLOPs per token), rounded to whole batches; `text` is the name and checksum
-    of the text that the study names. Raises InputError naming the file, block and field where a budget is below
-    half a step, or two budgets of one model round to the same number of steps.
+    of the text that the study names.
+
+    Raises InputError naming the file, block and field where a budget is below half a step, two budgets of one
+    model round to the same number of steps, or a run's decay would begin before its warm-up is over: it would
+    never be trained at the rate that the recipe names.
     """
     trunks: dict[tuple[ModelConfig, Recipe, int], dict[int, Cell]] = {}
     file = f"{study.path}: " if study.path.name else ""
@@ -117,6 +120,12 @@ def _enter(
             same = cells[steps].budget_flops
             raise InputError(f"budgets: {budget:g}: makes {steps} steps of training, as {same:g} does")
         return
+    stable = recipe.decay_start(steps) * batch_tokens
+    if recipe.warmup_tokens > stable:
+        raise InputError(
+            f"recipe: warmup_tokens: {recipe.warmup_tokens}: at {budget:g} FLOPs the decay begins after "
+            f"{stable} tokens, before the warm-up is over"
+        )
     config = RunConfig(model=model, recipe=recipe, text=text, tokens=steps * batch_tokens, seed=seed)
     cells[steps] = Cell(budget, config, float(flops_per_token * config.tokens), config.key)
 
