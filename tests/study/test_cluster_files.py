@@ -2,20 +2,34 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
+from moebook.errors import InputError
 from moebook.runs import Store
 
 STUDIES = Path(__file__).parents[2] / "studies"
-NEEDS_RAY = "needs ray: pip install 'moebook[ray]'"
+NEEDS_RAY = "needs ray: pip install -e '.[ray]'"
 SLURM, CLOUD = STUDIES / "cluster" / "slurm.sh", STUDIES / "cluster" / "cloud.yaml"
+
+
+def test_without_ray_the_message_says_what_installs_it(monkeypatch):
+    from moebook.study.ray import connect
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError) as refused:
+        connect("")
+    extra = re.search(r"pip install -e '\.\[(\w+)\]' in the checkout$", str(refused.value))
+    project = tomllib.loads((STUDIES.parent / "pyproject.toml").read_text())["project"]
+    assert extra and any(need.startswith("ray") for need in project["optional-dependencies"][extra[1]])
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")

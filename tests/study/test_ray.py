@@ -15,7 +15,7 @@ from moebook.runs import Store
 from moebook.study import Job, open_study, run_trunks
 from moebook.study.claims import holders
 
-ray = pytest.importorskip("ray", reason="needs ray: pip install 'moebook[ray]'")
+ray = pytest.importorskip("ray", reason="needs ray: pip install -e '.[ray]'")
 pytestmark = pytest.mark.slow
 
 from ray.cluster_utils import Cluster  # noqa: E402
