@@ -4,8 +4,9 @@
 #   sbatch --nodes 4 studies/cluster/slurm.sh cpu-english --folder /shared/corpus --data /shared/corpus
 #
 # What follows the script's name goes to `moebook study run`. Submit it from the checkout, which must lie on a disk
-# that all nodes see, as must what --folder names, after `.venv/bin/pip install -e '.[ray]'` there. When the time is up, submit it again: it goes on from the
-# checkpoints. For GPUs add a line `#SBATCH --gpus-per-node=8`.
+# that all nodes see, as must what --folder names, after `.venv/bin/pip install -e '.[ray]'` there. A minute before the
+# time is up it stops by itself; submit it again, and it goes on from the checkpoints. For GPUs add a line
+# `#SBATCH --gpus-per-node=8`.
 #SBATCH --job-name=moebook
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -28,7 +29,9 @@ head_node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 head_address=$(srun --nodes=1 --ntasks=1 --nodelist="$head_node" hostname --ip-address | awk '{print $1}')
 address="$head_address:${RAY_PORT:-6379}"
 
-# On every node: start Ray; on the first, once all have joined, also the driver; at its end, stop Ray.
-exec srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --kill-on-bad-exit=0 \
+# On every node: start Ray; on the first, once all have joined, also the driver; at its end, stop Ray. The signal before
+# the end goes to this shell, whose place srun takes (exec); of one such signal srun would only say how its tasks
+# stand, but for --disable-status, by which it hands it on to all of them.
+exec srun --disable-status --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --kill-on-bad-exit=0 \
   ray symmetric-run --address "$address" --min-nodes "$SLURM_JOB_NUM_NODES" -- \
   moebook study run "$@" --on ray --address "$address"

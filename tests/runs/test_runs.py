@@ -269,6 +269,17 @@ def test_the_commands_list_show_export_and_check(tmp_path, command):
     assert isinstance(command("list", "--runs", tmp_path).exception, InputError)
 
 
+def test_a_list_says_what_runs_are_for_and_can_keep_to_it(tmp_path, command):
+    plain, aside = (Store(tmp_path).add(record(seed=i, purpose=p)) for i, p in ((1, ""), (2, "tuning")))
+    whole = command("list", "--runs", tmp_path).output
+    assert whole.count(" tuning ") == 1 and "2 runs, 1 of them with a purpose" in whole
+    for purpose, kept in (("", plain), ("tuning", aside)):
+        rows = json.loads(command("list", "--runs", tmp_path, "--purpose", purpose, "--json").output)
+        assert [row["key"] for row in rows] == [kept.key]
+    refused = command("list", "--runs", tmp_path, "--purpose", "held-out").exception
+    assert "--purpose: 'held-out': no such run" in str(refused) and "there are tuning" in str(refused)
+
+
 def test_a_list_of_thousands_is_whole_and_quick(tmp_path, command):
     """Rich would take most of a minute over as many."""
     folder = tmp_path / "records" / "english"
@@ -283,4 +294,4 @@ def test_a_list_of_thousands_is_whole_and_quick(tmp_path, command):
     assert time.process_time() - start < 10
     head, _, *listed, caption = lines
     assert {line.split()[0] for line in listed} == set(keys) and caption.startswith("2500 runs")
-    assert head.split()[:3] == ["key", "text", "C"] and len({len(line) for line in listed}) == 1
+    assert head.split()[:4] == ["key", "text", "purpose", "C"] and len({len(line) for line in listed}) == 1

@@ -1,5 +1,6 @@
 """Drives of the real trainer: what is killed, raced or stopped is taken up again, and nothing is lost."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -30,6 +31,12 @@ def drive(path, folder, runs, workers=1, watch=None, retry=False, **options):
 
 def losses(runs):
     return {record.key: record.measures.get("loss_nats") for record in Store(runs).load()}
+
+
+def steps_kept(work, name):
+    """The step of a trunk's newest checkpoint, be it of its decay."""
+    found = [json.loads(path.read_text())["state"]["step"] for path in (work / name).glob("*.json")]
+    return max(found, default=0)
 
 
 def command(path, folder, runs, *words):
@@ -97,6 +104,29 @@ def test_a_killed_worker_s_trunk_goes_on_in_another_and_nothing_is_lost(
     assert "SIGKILL" in lost and killed
     assert not state.failures and state.left == 0
     assert losses(tmp_path) == undisturbed and Store(tmp_path).check() == []
+
+
+def test_a_killed_worker_s_trunk_goes_on_from_its_last_checkpoint(study, undisturbed, text_folder, tmp_path):
+    opened = open_study(str(study), text_folder, tmp_path, only=["width=8", "sparsity=0", "budget=3e8"])
+    ((trunk,), work) = opened.trunks, tmp_path / "work"
+    job = Job("tiny", opened.study.text, text_folder, tmp_path, work, checkpoint_seconds=0.0)
+    killed, lost, told = [], [], {False: [], True: []}
+
+    def kill_once(state, news):
+        lost.extend([news] if news.startswith("lost") else [])
+        told[bool(lost)] += [running.steps_done for running in state.running.values()]
+        if not killed and max(told[False], default=0) > 20 and steps_kept(work, trunk.name) > 20:
+            (child,) = multiprocessing.active_children()
+            os.kill(child.pid, signal.SIGKILL)
+            child.join()
+            killed.append(steps_kept(work, trunk.name))
+
+    state = run_trunks(opened.missing(), opened.costs(1).trunk_seconds, job, 1, watch=kill_once)
+    (kept,) = killed
+    assert not state.failures and losses(tmp_path).items() <= undisturbed.items()
+    # A worker tells of the first step that it makes; the killed one may have made one that it did not keep.
+    resumed = next(steps for steps in told[True] if steps)
+    assert max(told[False]) <= kept + 1 and resumed == kept + 1 < trunk.cells[0].steps
 
 
 def test_a_trunk_that_kills_every_worker_is_reported_not_recorded(study, text_folder, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from moebook.architecture import counts
 from moebook.errors import InputError
 from moebook.study import plan, read_study
-from moebook.study.tuning import anchors_of_study, fit_rate
+from moebook.study.tuning import anchors_of_study, fit_rate, main_recipe
 from moebook.train import TextIdentity
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,9 +32,10 @@ def test_the_first_studies_train_at_the_stated_rate(name):
 def test_the_english_studies_train_near_the_rate_that_tuning_found(name):
     """Rounded, and one for all budgets of a trunk: it may cost no more than a few thousandths of a nat."""
     found = anchors_of_study("tune-english", ROOT / "runs")
-    kept = [anchor for anchor in found if '"query_key_scale": 0.3' in anchor.recipe]
+    kept = main_recipe(found)
+    assert all('"query_key_scale": 0.3' in anchor.recipe for anchor in kept)
     rule = fit_rate(kept)
-    assert rule.runs == 74
+    assert rule.runs >= 95 and rule.anchors >= 22
     for trunk in plan(study_named(name), TEXT):
         for cell in trunk.cells:
             like = {

@@ -10,7 +10,15 @@ from typer.testing import CliRunner
 from moebook.cli import app
 from moebook.errors import InputError
 from moebook.runs import Record, Store
-from moebook.study.tuning import Anchor, anchors, by_batch, fit_rate, gains, regret_nats
+from moebook.study.tuning import (
+    Anchor,
+    anchors,
+    anchors_of_study,
+    by_batch,
+    fit_rate,
+    gains,
+    regret_nats,
+)
 
 POWERS = {"params": 0.1, "tokens": -0.2, "unsparsity": 0.25, "batch_tokens": 0.5}
 CURVATURE = 0.02
@@ -148,6 +156,43 @@ def test_a_record_without_a_rate_is_named():
         anchors([strange])
 
 
+def test_runs_of_other_studies_at_an_anchor_count_and_no_others(tmp_path):
+    """A cell that the table had run before is its, by name, and a rate of its own is one more rate."""
+    store, made = Store(tmp_path), list(records())
+    shared, *own = made[:6]
+    for record in own:
+        store.add(record)
+    store.add(replace(shared, study="table", purpose=""))
+
+    def other(recipe=(), study="table", purpose="", numerics=2, measures=(), **changes):
+        recipe = shared.recipe | {"learning_rate": 5e-3} | dict(recipe)
+        config = {**shared.config, "recipe": recipe, **changes}
+        values = shared.measures | dict(measures)
+        store.add(Record(config, numerics, "done", values, study=study, purpose=purpose))
+
+    other()
+    (found,) = anchors_of_study("tune-it", tmp_path)
+    assert found.rates == (0.004, 0.005, 0.008, 0.016) and len(found.points) == 7
+    other(recipe={"learning_rate": 6e-3}, purpose="held-out")
+    other(recipe={"learning_rate": 6e-3}, seed=7)
+    other(recipe={"warmup_tokens": 5})
+    other(numerics=1)
+    other(text={"name": "english", "sha256": "cd" * 32})
+    other(tokens=102_400, measures={"tokens": 102_400, "compute_flops": 6e11})
+    other(model=shared.model | {"layers": 3})
+    assert anchors_of_study("tune-it", tmp_path) == [found]
+
+
+def test_a_rate_hard_by_is_no_neighbour():
+    """At 4 % from the best, noise says what the slope is: the parabola is that of rates farther off."""
+    at = lambda rate: 2 + CURVATURE * np.log2(rate / 4.5e-3) ** 2  # noqa: E731
+    points = [(rate, 0, at(rate)) for rate in (2e-3, 4e-3, 8e-3)] + [(4.2e-3, 0, at(4.2e-3) - 0.001)]
+    anchor = Anchor(32, 0.0, 1, 1, 1.0, 512, "{}", tuple(points))
+    assert anchor.best_rate == 4.2e-3 and anchor.bracketed
+    assert regret_nats(anchor, 8e-3) == pytest.approx(CURVATURE * np.log2(8 / 4.5) ** 2, rel=0.1)
+    assert not replace(anchor, points=tuple(points[1:])).bracketed
+
+
 def test_from_records_to_the_printed_rule(tmp_path):
     made = list(records())
     found = anchors(made)
@@ -173,6 +218,14 @@ def test_from_records_to_the_printed_rule(tmp_path):
     assert report["rule"]["runs"] == 12 and len(report["anchors"]) == 2
     assert f"rate = {report['rule']['rate']:.3g} * (" in printed.output
     assert "the fit of 12 runs at 2 anchors" in printed.output
+
+    for i, record in enumerate(made[:2]):  # a twin of another recipe, at one rate
+        recipe = record.recipe | {"query_key_scale": 0.3}
+        store.add(replace(record, config={**record.config, "recipe": recipe, "seed": i}))
+    (other,) = (line for line in command().output.splitlines() if "query_key_scale" in line)
+    assert other.split()[-2:] == ["query_key_scale", "0.3"] and other.split()[0].startswith("0.004:")
+    again = json.loads(command("--json").output)
+    assert len(again["anchors"]) == 3 and again["rule"] == report["rule"]
 
     study.write_text(study.read_text().replace("name: tune-it", "name: other"))
     refused = command()

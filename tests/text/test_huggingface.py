@@ -35,7 +35,7 @@ def test_without_the_library_the_extra_is_named(folder):
     found = subprocess.run([sys.executable, "-c", code, folder / "cache"], capture_output=True, text=True)
     assert found.stderr.splitlines()[-1] == (
         "moebook.errors.InputError: text hub: dataset: c4: needs the library `datasets`: "
-        "pip install 'moebook[huggingface]'"
+        "pip install -e '.[huggingface]' in the checkout"
     )
 
 

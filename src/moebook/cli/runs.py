@@ -12,6 +12,11 @@ import typer
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder that holds `records`.")]
 TextOption = Annotated[str, typer.Option("--text", help="Only runs on this text, as in packages.")]
 StudyOption = Annotated[str, typer.Option("--study", help="Only runs of this study.")]
+PurposeOption = Annotated[
+    str | None,
+    typer.Option("--purpose", help="Only runs made for this, as in tuning; '' is those of the table, to "
+                 "which laws are fitted."),
+]  # fmt: skip
 StatusOption = Annotated[str, typer.Option("--status", help="Only done, diverged or failed runs.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
 
@@ -30,14 +35,17 @@ def list_runs(
     runs: RunsOption = Path("runs"),
     text: TextOption = "",
     study: StudyOption = "",
+    purpose: PurposeOption = None,
     status: StatusOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """List runs, one a line.
 
     Example: moebook runs list --text packages --status done
+
+    Example: moebook runs list --study cpu-english --purpose ''
     """
-    rows = _rows(runs, text, study, status)
+    rows = _rows(runs, text, study, purpose, status)
     if as_json:
         typer.echo(json.dumps(rows, allow_nan=False))
         return
@@ -49,18 +57,21 @@ def list_runs(
     def cells(row: dict) -> list[str]:
         done = row["status"] == "done"
         return [
-            row["key"][:8], row["text"],
+            row["key"][:8], row["text"], row["purpose"],
             number(row["compute_flops"], "{:.3g}".format), number(row["sparsity"], "{:.5g}".format),
             str(row["width"]), number(row["params"], compact), compact(row["tokens"]), str(row["seed"]),
             number(row["loss_nats"], "{:.4f}".format) if done else row["status"],
             number(row["loss_stderr_nats"], "{:.4f}".format),
         ]  # fmt: skip
 
-    names = ("key", "text", "C", "S", "width", "N", "D", "seed", "loss", "±")
+    names = ("key", "text", "purpose", "C", "S", "width", "N", "D", "seed", "loss", "±")
+    aside = sum(bool(row["purpose"]) for row in rows)
+    fitted = f", {aside} of them with a purpose, to which no law is fitted" if aside else ""
     caption = (
-        f"{len(rows)} runs; C in FLOPs, N parameters, D tokens, loss in nats a token with standard error"
+        f"{len(rows)} runs{fitted}; C in FLOPs, N parameters, D tokens, loss in nats a token "
+        "with standard error"
     )
-    print_table(names, map(cells, rows), left=2, caption=caption)
+    print_table(names, map(cells, rows), left=3, caption=caption)
 
 
 def show_run(
@@ -131,6 +142,7 @@ def export_table(
     runs: RunsOption = Path("runs"),
     text: TextOption = "",
     study: StudyOption = "",
+    purpose: PurposeOption = None,
     status: StatusOption = "",
 ) -> None:
     """Write the run table, one row a run (columns: runs/README.md).
@@ -145,7 +157,7 @@ def export_table(
 
     if out.suffix not in (".csv", ".parquet"):
         raise InputError(f"--out: {out}: must end in .csv or .parquet")
-    table = frame(_rows(runs, text, study, status))
+    table = frame(_rows(runs, text, study, purpose, status))
     if out.suffix == ".csv":
         content = table.to_csv(index=False).encode()
     else:
@@ -161,8 +173,8 @@ def export_table(
     typer.echo(f"{out}: {len(table)} runs")
 
 
-def _rows(runs: Path, text: str, study: str, status: str) -> list[dict]:
-    """Rows of the table that meet the filters; a text or study that no run has is an error."""
+def _rows(runs: Path, text: str, study: str, purpose: str | None, status: str) -> list[dict]:
+    """Rows of the table that meet the filters; a text, study or purpose that no run has is an error."""
     from moebook.errors import InputError
     from moebook.runs import STATUSES, Store, read_rows
 
@@ -172,11 +184,12 @@ def _rows(runs: Path, text: str, study: str, status: str) -> list[dict]:
     if not store.records.is_dir():
         raise InputError(f"{store.records}: no such folder")
     found = read_rows(store)
-    for name, value in (("text", text), ("study", study)):
+    for name, value in (("text", text), ("study", study), ("purpose", purpose)):
         there = sorted({row[name] for row in found} - {""})
         if value and value not in there:
             raise InputError(
                 f"--{name}: {value!r}: no such run in {store.records}; there are {', '.join(there) or 'none'}"
             )
     wanted = {"text": text, "study": study, "status": status}
-    return [row for row in found if all(not v or row[name] == v for name, v in wanted.items())]
+    found = [row for row in found if all(not v or row[name] == v for name, v in wanted.items())]
+    return found if purpose is None else [row for row in found if row["purpose"] == purpose]

@@ -41,6 +41,10 @@ RetryOption = Annotated[bool, typer.Option("--retry", help="Run failed and diver
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
 
 
+#: A study that takes longer than this is not meant for this machine: 30 days.
+TOO_LONG_SECONDS = 30 * 86_400
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb `study`."""
     study = typer.Typer(
@@ -78,7 +82,7 @@ def plan_study(
     if as_json:
         typer.echo(json.dumps(opened.report(costs), allow_nan=False))
         return
-    from moebook.cli.tables import compact, duration, print_table
+    from moebook.cli.tables import compact, print_table
 
     rows = [
         [
@@ -99,18 +103,39 @@ def plan_study(
         caption="C in FLOPs, D and batch in tokens; K+1: a shared expert; rate: of the recipe; "
                 "min: of one process, all seeds",
     )
+    whole = (costs.flops, costs.whole_seconds, costs.whole_process_seconds, costs.whole_record_bytes,
+             costs.whole_checkpoint_bytes)  # fmt: skip
+    missing = (costs.missing_flops, costs.seconds, costs.process_seconds, costs.record_bytes,
+               costs.checkpoint_bytes)  # fmt: skip
     for line in (
         f"{costs.cells} runs in {len(opened.trunks)} trunks, {costs.missing} of them missing",
-        f"{costs.flops:.3g} FLOPs of training in all, {costs.missing_flops:.3g} missing "
-        f"({costs.separate_flops:.3g} in all if each run stood alone)",
-        f"expected: {duration(costs.seconds)} with {costs.workers} processes, "
-        f"{duration(costs.process_seconds)} of process time, {costs.evaluation_share:.0%} of it evaluation",
+        f"all: {_cost(*whole, costs.workers)}",
+        f"missing: {_cost(*missing, costs.workers) if costs.missing else 'nothing'}",
+        f"{costs.separate_flops:.3g} FLOPs in all if each run stood alone; {costs.evaluation_share:.0%} of "
+        "all process time is evaluation",
         f"({opened.rates.source})",
-        f"disk: {compact(costs.record_bytes)}B of records stay, up to {compact(costs.checkpoint_bytes)}B of "
-        "checkpoints while it runs",
+        *_too_long_here(opened, costs),
         *never_scored(opened.never_scored()),
     ):
         typer.echo(line)
+
+
+def _cost(flops: float, seconds: float, process_seconds: float, kept: int, passing: int, workers: int) -> str:
+    """What runs cost, in a line; `kept` and `passing` are bytes of records and of checkpoints."""
+    from moebook.cli.tables import compact, duration
+
+    return (
+        f"{flops:.3g} FLOPs of training; {duration(seconds)} expected with {workers} processes, "
+        f"{duration(process_seconds)} of process time; {compact(kept)}B of records stay, up to "
+        f"{compact(passing)}B of checkpoints while it runs"
+    )
+
+
+def _too_long_here(opened: Opened, costs: Any) -> list[str]:
+    """A line where a study is far beyond this machine's processor."""
+    if opened.cuda or costs.whole_seconds < TOO_LONG_SECONDS:
+        return []
+    return ["these speeds are those of this machine's processor; a GPU is another matter"]
 
 
 def run_study(

@@ -18,10 +18,12 @@ def compact(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: 48 s, 7.5 min, 3.2 h."""
+    """Seconds as people say them: 48 s, 7.5 min, 3.2 h, 67 days."""
     if seconds < 99.5:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5970 else f"{seconds / 3600:.1f} h"
+    if seconds < 5970:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 99.5 * 3600 else f"{seconds / 86_400:.0f} days"
 
 
 def print_table(names: Sequence[str], rows: Iterable[Sequence[str]], left: int, caption: str = "") -> None:

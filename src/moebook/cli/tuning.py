@@ -17,18 +17,28 @@ def tune(
 ) -> None:
     """Fit a rule for the learning rate to the runs of a tuning study, and say what a larger batch costs.
 
-    Of the study's runs only those that are done count; nothing is trained. The rate is a recipe's
-    `learning_rate`; --json prints the anchors and the rule.
+    What counts are the study's runs that are done, and those of other studies that differ from one of them
+    in rate and seed alone; nothing is trained. The rule is fitted to the anchors of the recipe that most
+    have; what another has otherwise is said in its row. The rate is a recipe's `learning_rate`; --json prints
+    the anchors and the rule.
 
     Example: moebook study tune tune-english
     """
     from moebook.study.spec import find_study, read_study
-    from moebook.study.tuning import anchors_of_study, by_batch, fit_rate, regret_nats
+    from moebook.study.tuning import (
+        anchors_of_study,
+        by_batch,
+        differences,
+        fit_rate,
+        main_recipe,
+        regret_nats,
+    )
 
     study = read_study(find_study(name))
     found = anchors_of_study(study.name, runs)
-    rule = fit_rate(found)
-    batches = by_batch(found)
+    kept = main_recipe(found)
+    rule = fit_rate(kept)
+    batches = by_batch(kept)
     if as_json:
         report = {"anchors": [asdict(a) for a in found], "rule": asdict(rule), "batches": batches}
         typer.echo(json.dumps(report, allow_nan=False))
@@ -37,15 +47,17 @@ def tune(
 
     rows = []
     for a in found:
-        regret = regret_nats(a, rule(a))
+        other = differences(a, kept[0])
+        regret = None if other else regret_nats(a, rule(a))
         tried = " ".join(f"{r:.2g}:{loss:.3f}" for r, loss in zip(a.rates, a.losses_nats, strict=True))
         rows.append(
             [tried, f"{a.compute_flops:.2g}", str(a.width), f"{a.sparsity:.5g}", compact(a.batch_tokens),
-             f"{a.best_rate:.2g}" + ("" if a.bracketed else " edge"), f"{rule(a):.2g}",
-             "" if regret is None else f"{regret:.4f}"]
+             f"{a.best_rate:.2g}" + ("" if a.bracketed else " edge"), "" if other else f"{rule(a):.2g}",
+             "" if regret is None else f"{regret:.4f}", other]
         )  # fmt: skip
-    names = ("rate:loss", "C", "width", "S", "batch", "best", "rule", "above its lowest")
-    print_table(names, rows, left=1, caption="C in FLOPs, batch in tokens, loss in nats a token")
+    names = ("rate:loss", "C", "width", "S", "batch", "best", "rule", "above its lowest", "recipe")
+    print_table(names, rows, left=1, caption="C in FLOPs, batch in tokens, loss in nats a token; recipe: "
+                "what is not as at most anchors")  # fmt: skip
     powers = {"params": "N", "tokens": "D", "unsparsity": "(1 - S)", "batch_tokens": "B"}
     of = " ".join(
         f"* ({powers[n]} / {rule.at[n]:.3g})^{p:.2f}+-{rule.errors[n]:.2f}" for n, p in rule.powers.items()

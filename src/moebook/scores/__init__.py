@@ -8,8 +8,10 @@ is handed it as a function.
 """
 
 from moebook.scores.scored import Part, Scored
-from moebook.scores.sizes import multiple, scored_bytes
+from moebook.scores.sizes import items_bytes, multiple, scored_bytes
 from moebook.scores.spec import TASKS, ScoreSpec
 from moebook.scores.suite import VERSION, Suite
 
-__all__ = ["TASKS", "VERSION", "Part", "ScoreSpec", "Scored", "Suite", "multiple", "scored_bytes"]
+__all__ = [
+    "TASKS", "VERSION", "Part", "ScoreSpec", "Scored", "Suite", "items_bytes", "multiple", "scored_bytes",
+]  # fmt: skip

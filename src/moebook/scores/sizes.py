@@ -17,14 +17,21 @@ from moebook.files import canonical_json, sha256_hex
 WINDOW = 128
 REFERENCE_FLOPS = 2.5e5
 
-
 #: Bytes that the smallest number of items of each task takes through a model, about; for estimates of time.
 TASK_BYTES = {"blimp": 206_000, "wikitext2": 66_000, "other": 66_000, "words": 246_000, "recall": 100_000}
+#: Bytes of its results by item, compressed, and of a file without any; for estimates of disk.
+ITEM_BYTES = {"blimp": 3_200, "wikitext2": 1_300, "other": 1_300, "words": 850, "recall": 2_400}
+FILE_BYTES = 600
 
 
 def scored_bytes(tasks: Sequence[str], model: ModelConfig) -> int:
     """How many bytes these tasks take through a model, about."""
     return multiple(model) * sum(TASK_BYTES[name] for name in tasks)
+
+
+def items_bytes(tasks: Sequence[str], model: ModelConfig) -> int:
+    """Bytes of the file of results by item that a run of this model leaves, about."""
+    return FILE_BYTES + multiple(model) * sum(ITEM_BYTES[name] for name in tasks)
 
 
 def multiple(model: ModelConfig) -> int:

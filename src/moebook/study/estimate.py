@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from moebook.architecture import ModelConfig, counts
+from moebook.scores import items_bytes
 from moebook.study.plan import Trunk
 
 #: FLOP/s a unit of width of one process, dense and sparse, where no record says better; measured in fp32 on
@@ -19,8 +20,9 @@ ASSUMED_DENSE, ASSUMED_SPARSE, ASSUMED_MOST = 0.55e9, 0.35e9, 50e9
 EVALUATION_SPEED = 1.6
 #: Seconds until a worker has imported torch and opened the text.
 START_SECONDS = 4.0
-#: A record's file, and a trunk's checkpoint with its branches' beside the weights and two moments.
-RECORD_BYTES = 6_000
+#: A record's file, and what each task it was scored on adds to it.
+RECORD_BYTES, SCORE_BYTES = 2_600, 530
+#: A trunk's checkpoint and that of a branch, each of weights and two moments.
 CHECKPOINT_COPIES = 2
 
 
@@ -89,8 +91,13 @@ def makespan_seconds(seconds: Sequence[float], workers: int) -> float:
     return max(free)
 
 
-def disk_bytes(trunks: Sequence[Trunk], workers: int) -> tuple[int, int]:
-    """Bytes of the records that stay, and of the largest checkpoints that can lie there at one time."""
-    records = RECORD_BYTES * sum(len(trunk.cells) for trunk in trunks)
+def disk_bytes(trunks: Sequence[Trunk], workers: int, tasks: Sequence[str] = ()) -> tuple[int, int]:
+    """Bytes that stay, and of the largest checkpoints that can lie there at one time.
+
+    What stays are the records and, of runs that are scored on `tasks`, their results by item.
+    """
+    records = (RECORD_BYTES + SCORE_BYTES * len(tasks)) * sum(len(trunk.cells) for trunk in trunks)
+    if tasks:
+        records += sum(items_bytes(tasks, trunk.model) * len(trunk.cells) for trunk in trunks)
     states = sorted((counts(trunk.model).params * 12 for trunk in trunks), reverse=True)
     return records, int(CHECKPOINT_COPIES * sum(states[:workers]))

@@ -48,8 +48,9 @@ class Row:
 class Costs:
     """What a plan costs. FLOPs of training, decays included; seconds and bytes of what is missing.
 
-    separate_flops: of all runs, if no two shared a trunk. trunk_seconds: of one process, by trunk;
-    cell_seconds: of one process for each run, missing or not, by key.
+    whole_...: the same of all its runs, as if none were there. separate_flops: of all runs, if no two shared
+    a trunk. evaluation_share: of the whole's process time. trunk_seconds: of one process for what is missing,
+    by trunk; cell_seconds: of one process for each run, missing or not, by key.
     """
 
     cells: int
@@ -63,6 +64,10 @@ class Costs:
     workers: int
     record_bytes: int
     checkpoint_bytes: int
+    whole_seconds: float
+    whole_process_seconds: float
+    whole_record_bytes: int
+    whole_checkpoint_bytes: int
     trunk_seconds: dict[str, float]
     cell_seconds: dict[str, float]
 
@@ -124,8 +129,11 @@ class Opened:
 
     def evaluated_tokens(self, trunk: Trunk) -> int:
         """Tokens that go through a trunk's model at the end of each of its runs."""
-        tasks = self.study.scores.tasks if self.study.scores else ()
-        return self.heldout_tokens + scored_bytes(tasks, trunk.model)
+        return self.heldout_tokens + scored_bytes(self._tasks, trunk.model)
+
+    @property
+    def _tasks(self) -> tuple[str, ...]:
+        return self.study.scores.tasks if self.study.scores else ()
 
     def counts(self) -> dict[str, int]:
         """How many runs are done, diverged, failed, missing, and how many cells there are."""
@@ -141,24 +149,29 @@ class Opened:
         """Cost of the plan with this many processes (0: one a core)."""
         workers = workers or default_workers(self.cuda)
         todo = self.missing(retry)
-        by_trunk = {t.name: cell_seconds(t, self.rates, self.evaluated_tokens(t)) for t in todo}
-        training = sum(sum(cell_seconds(t, self.rates, 0).values()) for t in todo)
-        trunk_seconds = {name: sum(cells.values()) for name, cells in by_trunk.items()}
-        process_seconds = sum(trunk_seconds.values())
-        records, checkpoints = disk_bytes(todo, workers)
+        whole = [self._seconds(trunk) for trunk in self.trunks]
+        whole_seconds = [sum(cells.values()) for cells in whole]
+        training = sum(sum(cell_seconds(trunk, self.rates, 0).values()) for trunk in self.trunks)
+        trunk_seconds = {trunk.name: sum(self._seconds(trunk).values()) for trunk in todo}
+        records, checkpoints = disk_bytes(todo, workers, self._tasks)
+        all_records, all_checkpoints = disk_bytes(self.trunks, workers, self._tasks)
         return Costs(
             cells=sum(len(t.cells) for t in self.trunks), missing=sum(len(t.cells) for t in todo),
             flops=sum(t.flops for t in self.trunks), missing_flops=sum(t.flops for t in todo),
             separate_flops=sum(cell.compute_flops for t in self.trunks for cell in t.cells),
-            seconds=makespan_seconds(list(trunk_seconds.values()), workers), process_seconds=process_seconds,
-            evaluation_share=1 - training / process_seconds if process_seconds else 0.0, workers=workers,
-            record_bytes=records, checkpoint_bytes=checkpoints, trunk_seconds=trunk_seconds,
-            cell_seconds={
-                key: seconds
-                for t in self.trunks
-                for key, seconds in cell_seconds(t, self.rates, self.evaluated_tokens(t)).items()
-            },
+            seconds=makespan_seconds(list(trunk_seconds.values()), workers),
+            process_seconds=sum(trunk_seconds.values()),
+            evaluation_share=1 - training / sum(whole_seconds), workers=workers,
+            record_bytes=records, checkpoint_bytes=checkpoints,
+            whole_seconds=makespan_seconds(whole_seconds, workers), whole_process_seconds=sum(whole_seconds),
+            whole_record_bytes=all_records, whole_checkpoint_bytes=all_checkpoints,
+            trunk_seconds=trunk_seconds,
+            cell_seconds={key: seconds for cells in whole for key, seconds in cells.items()},
         )  # fmt: skip
+
+    def _seconds(self, trunk: Trunk) -> dict[str, float]:
+        """Expected seconds of one process for each run of a trunk, by key."""
+        return cell_seconds(trunk, self.rates, self.evaluated_tokens(trunk))
 
     def rows(self, costs: Costs) -> list[Row]:
         """The plan's table, by budget, sparsity and width."""
@@ -189,11 +202,11 @@ class Opened:
             }
             for trunk, cell in cells_of(self.trunks)
         ]  # fmt: skip
-        total = {name: value for name, value in asdict(costs).items() if not name.endswith("_seconds")}
+        by_name = ("trunk_seconds", "cell_seconds")
+        total = {name: value for name, value in asdict(costs).items() if name not in by_name}
         return {
             "study": self.study.name, "text": asdict(self.text), "heldout_tokens": self.heldout_tokens,
-            "rates": self.rates.source, "cells": cells,
-            "total": total | {"process_seconds": costs.process_seconds},
+            "rates": self.rates.source, "cells": cells, "total": total,
         }  # fmt: skip
 
 

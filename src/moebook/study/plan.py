@@ -78,12 +78,16 @@ class Trunk:
 def plan(study: Study, text: TextIdentity) -> list[Trunk]:
     """Every run of a study, as trunks in order of the study's grid.
 
-    A cell's tokens are D = C / (FLOPs per token), rounded to whole batches, at least one; `text` is the name
-    and checksum of the text that the study names. Raises InputError where two budgets of one model round to
-    the same number of steps.
+    A cell's tokens are D = C / (FLOPs per token), rounded to whole batches; `text` is the name and checksum
+    of the text that the study names.
+
+    Raises InputError naming the file, block and field where a budget is below half a step, two budgets of one
+    model round to the same number of steps, or a run's decay would begin before its warm-up is over: it would
+    never be trained at the rate that the recipe names.
     """
     trunks: dict[tuple[ModelConfig, Recipe, int], dict[int, Cell]] = {}
-    for block in study.grid:
+    file = f"{study.path}: " if study.path.name else ""
+    for i, block in enumerate(study.grid):
         for seed in block.seeds:
             for sparsity in block.sparsities:
                 for width in block.widths:
@@ -91,7 +95,11 @@ def plan(study: Study, text: TextIdentity) -> list[Trunk]:
                     recipe = study.recipe_at(block.recipe, sparsity)
                     cells = trunks.setdefault((model, recipe, seed), {})
                     for budget in block.budgets:
-                        _enter(cells, budget, model, recipe, text, seed)
+                        try:
+                            _enter(cells, budget, model, recipe, text, seed)
+                        except InputError as error:
+                            where = f"{file}grid[{i}]: width {width}, sparsity {sparsity:g}"
+                            raise InputError(f"{where}: {error}") from error
     return [
         Trunk(model, recipe, text, seed, tuple(cells[steps] for steps in sorted(cells)))
         for (model, recipe, seed), cells in trunks.items()
@@ -103,14 +111,21 @@ def _enter(
 ) -> None:
     flops_per_token = counts(model).flops_per_token
     batch_tokens = recipe.batch_sequences * model.context
-    steps = max(1, round(budget / (flops_per_token * batch_tokens)))
+    exact = budget / (flops_per_token * batch_tokens)
+    if exact < 0.5:  # one step would be more than twice the budget
+        raise InputError(f"budgets: {budget:g}: {exact:.2g} of one step of {budget / exact:.3g} FLOPs")
+    steps = max(1, round(exact))
     if steps in cells:
         if cells[steps].budget_flops != budget:
-            raise InputError(
-                f"budgets: {budget:g}: gives {steps} steps at width {model.width}, as "
-                f"{cells[steps].budget_flops:g} does"
-            )
+            same = cells[steps].budget_flops
+            raise InputError(f"budgets: {budget:g}: makes {steps} steps of training, as {same:g} does")
         return
+    stable = recipe.decay_start(steps) * batch_tokens
+    if recipe.warmup_tokens > stable:
+        raise InputError(
+            f"recipe: warmup_tokens: {recipe.warmup_tokens}: at {budget:g} FLOPs the decay begins after "
+            f"{stable} tokens, before the warm-up is over"
+        )
     config = RunConfig(model=model, recipe=recipe, text=text, tokens=steps * batch_tokens, seed=seed)
     cells[steps] = Cell(budget, config, float(flops_per_token * config.tokens), config.key)
 

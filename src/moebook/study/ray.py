@@ -153,7 +153,7 @@ def connect(address: str, workers: int = 0) -> ray:
     try:
         import ray
     except ImportError as error:
-        raise InputError("--on ray: ray is not installed; pip install 'moebook[ray]'") from error
+        raise InputError("--on ray: ray is not installed; pip install -e '.[ray]' in the checkout") from error
     address = address or os.environ.get("RAY_ADDRESS", "")
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address:

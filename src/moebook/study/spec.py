@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +21,8 @@ from moebook.train import Recipe
 T = TypeVar("T")
 #: No model here is wider; a number beyond is a slip of the hand.
 WIDEST = 2**20
+#: Every text is read byte by byte.
+SYMBOLS = 256
 _FIELDS = (
     "name", "title", "purpose", "text", "family", "recipe", "rate_sparsity_power", "sparsities", "seeds",
     "grid", "scores",
@@ -117,11 +119,13 @@ def _study(content: Any) -> Study:
         check_purpose(given.get("purpose", ""))
     except InputError as error:
         raise InputError(str(error).removeprefix("record: ")) from error
-    family = typed(Family, given.get("family", {}), "family")
+    family = _family(given.get("family", {}), "family")
     recipe = typed(Recipe, given.get("recipe", {}), "recipe")
     if not isinstance(given["grid"], list) or not given["grid"]:
         raise InputError(f"grid: {given['grid']!r}: must be a list of blocks")
     shared = {name: given[name] for name in ("sparsities", "seeds") if name in given}
+    for name, value in shared.items():  # also where every block has its own
+        _numbers(name, value)
     blocks = tuple(
         _block(shared, block, f"grid[{i}]", recipe, family) for i, block in enumerate(given["grid"])
     )
@@ -158,26 +162,49 @@ def _block(
 ) -> Block:
     given = _mapping(content, where, ("budgets", "sparsities", "widths", "seeds", "recipe", "family"))
     recipe = typed(Recipe, given.get("recipe", {}), f"{where}: recipe", recipe)
-    family = typed(Family, given.get("family", {}), f"{where}: family", family)
+    family = _family(given.get("family", {}), f"{where}: family", family)
     given = dict(shared) | dict(given)
     values: dict[str, tuple[Any, ...]] = {}
-    for name, rule, accept in (
-        ("budgets", "must be a number of FLOPs from 1 to 1e30", lambda v: 1 <= v <= 1e30),
-        ("sparsities", "must lie in [0, 1)", lambda v: 0 <= v < 1),
-        ("widths", f"must be a whole number from 1 to {WIDEST}", lambda v: 1 <= v <= WIDEST and v == int(v)),
-        ("seeds", f"must be a whole number from 0 to {2**53 - 1}", lambda v: 0 <= v < 2**53 and v == int(v)),
-    ):
+    for name in _NUMBERS:
         if name not in given:
             raise InputError(f"{where}: {name}: missing")
-        listed = given[name] if isinstance(given[name], list) else [given[name]]
-        numbers = [read_number(value, f"{where}: {name}") for value in listed]
-        for value, number in zip(listed, numbers, strict=True):
-            if not accept(number):
-                raise InputError(f"{where}: {name}: {value!r}: {rule}")
-        if not numbers or len(set(numbers)) < len(numbers):
-            raise InputError(f"{where}: {name}: {listed!r}: must be a list without repeats")
-        values[name] = tuple(int(v) for v in numbers) if name in ("widths", "seeds") else tuple(numbers)
+        values[name] = _numbers(f"{where}: {name}", given[name])
     return Block(**values, recipe=recipe, family=family)
+
+
+#: What the numbers of a block must be, in words and as a test.
+_NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "budgets": ("must be a number of FLOPs from 1 to 1e30", lambda v: 1 <= v <= 1e30),
+    "sparsities": ("must lie in [0, 1)", lambda v: 0 <= v < 1),
+    "widths": (f"must be a whole number from 1 to {WIDEST}", lambda v: 1 <= v <= WIDEST and v == int(v)),
+    "seeds": (f"must be a whole number from 0 to {2**53 - 1}", lambda v: 0 <= v < 2**53 and v == int(v)),
+}
+
+
+def _numbers(where: str, given: Any) -> tuple[Any, ...]:
+    """The number or list of numbers of the field that `where` ends with."""
+    name = where.rpartition(": ")[2]
+    rule, accept = _NUMBERS[name]
+    listed = given if isinstance(given, list) else [given]
+    numbers = [read_number(value, where) for value in listed]
+    for value, number in zip(listed, numbers, strict=True):
+        if not accept(number):
+            raise InputError(f"{where}: {value!r}: {rule}")
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise InputError(f"{where}: {listed!r}: must be a list without repeats")
+    return tuple(int(v) for v in numbers) if name in ("widths", "seeds") else tuple(numbers)
+
+
+def _family(content: Any, where: str, base: Family | None = None) -> Family:
+    """The models of a study, which read bytes, each by those before it."""
+    family = typed(Family, content, where, base)
+    for name, least, why in (
+        ("vocab", SYMBOLS, f"the text has {SYMBOLS} symbols"),
+        ("context", 2, "of one token alone nothing is attended to"),
+    ):
+        if getattr(family, name) < least:
+            raise InputError(f"{where}: {name}: {getattr(family, name)}: must be at least {least}: {why}")
+    return family
 
 
 def typed(cls: type[T], content: Any, where: str, base: T | None = None) -> T:

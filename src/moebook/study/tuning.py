@@ -14,87 +14,22 @@ the anchors can tell it from others. The rate is that of a recipe, before its fa
 
 from __future__ import annotations
 
-import functools
-import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from moebook.errors import InputError
-from moebook.runs import Record, Store, read_rows
+from moebook.study.anchors import Anchor, anchors, anchors_of_study, differences, main_recipe
+
+__all__ = [
+    "FACTORS", "Anchor", "RateRule", "anchors", "anchors_of_study", "by_batch", "differences", "fit_rate",
+    "gains", "main_recipe", "regret_nats",
+]  # fmt: skip
 
 FACTORS = ("unsparsity", "params", "tokens", "batch_tokens")
-
-
-@dataclass(frozen=True)
-class Anchor:
-    """What one model, number of tokens, batch and recipe gave at several rates.
-
-    points: (rate, seed, loss_nats) of each run; recipe: what else was set, rate and batch apart, as canonical
-    text.
-    """
-
-    width: int
-    sparsity: float
-    params: int
-    tokens: int
-    compute_flops: float
-    batch_tokens: int
-    recipe: str
-    points: tuple[tuple[float, int, float], ...]
-
-    @functools.cached_property
-    def rates(self) -> tuple[float, ...]:
-        """The rates that were tried, ascending."""
-        return tuple(sorted({rate for rate, _, _ in self.points}))
-
-    @functools.cached_property
-    def losses_nats(self) -> tuple[float, ...]:
-        """The loss at each of `rates`: the mean over seeds, as if each had been tried with every seed."""
-        seeds = sorted({seed for _, seed, _ in self.points})
-        design = [
-            [*(rate == r for r in self.rates), *(seed == s for s in seeds[1:])]
-            for rate, seed, _ in self.points
-        ]
-        losses = [loss for _, _, loss in self.points]
-        found, *_ = np.linalg.lstsq(np.array(design, float), np.array(losses), rcond=None)
-        return tuple(map(float, found[: len(self.rates)] + found[len(self.rates) :].sum() / len(seeds)))
-
-    def with_seeds(self, seeds: set[int]) -> Anchor:
-        """The same of these seeds alone."""
-        return replace(self, points=tuple(point for point in self.points if point[1] in seeds))
-
-    @property
-    def unsparsity(self) -> float:
-        """1 - S."""
-        return 1 - self.sparsity
-
-    @property
-    def best_rate(self) -> float:
-        """The rate of the lowest loss among those tried."""
-        return self.rates[int(np.argmin(self.losses_nats))]
-
-    @property
-    def bracketed(self) -> bool:
-        """Whether lower and higher rates than the best were tried."""
-        return self.rates[0] < self.best_rate < self.rates[-1]
-
-    def parabola(self) -> tuple[float, float, float] | None:
-        """(bottom in log2 of the rate, loss there, curvature) through the best rate and its neighbours.
-
-        None unless the best rate is bracketed.
-        """
-        if not self.bracketed:
-            return None
-        i = int(np.argmin(self.losses_nats))
-        x = np.log2(self.rates[i - 1 : i + 2])
-        curve = np.polyfit(x, self.losses_nats[i - 1 : i + 2], 2)
-        bottom = -curve[1] / (2 * curve[0])
-        return float(bottom), float(np.polyval(curve, bottom)), float(curve[0])
 
 
 @dataclass(frozen=True)
@@ -130,43 +65,6 @@ class RateRule:
         best, k = self(anchor), self.curvature(anchor)
         level = np.mean(np.array(anchor.losses_nats) - k * np.log2(np.array(anchor.rates) / best) ** 2)
         return float(level + k * np.log2(rate / best) ** 2)
-
-
-def anchors_of_study(name: str, runs: Path | str = "runs") -> list[Anchor]:
-    """The anchors among the runs that a study of this name asked for. Raises InputError if there are none."""
-    store = Store(runs)
-    keys = [row["key"] for row in read_rows(store) if row["study"] == name and row["status"] == "done"]
-    if not keys:
-        raise InputError(f"{store.records}: study: {name}: no run that is done")
-    return anchors([record for key in keys if (record := store.get(key)) is not None])
-
-
-def anchors(records: Iterable[Record]) -> list[Anchor]:
-    """The anchors among runs that are done, ordered by compute, width, sparsity and batch."""
-    found: dict[str, dict[float, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        if record.done:
-            rate = record.recipe.get("learning_rate")
-            if rate is None:
-                raise InputError(f"{record.key}: config.recipe.learning_rate: missing")
-            same = [record.model, {**record.recipe, "learning_rate": None}, record.text, record.tokens]
-            found[json.dumps(same, sort_keys=True)][rate].append(record)
-    return sorted(map(_anchor, found.values()), key=lambda a: (
-        float(f"{a.compute_flops:.1e}"), a.width, a.sparsity, a.batch_tokens, a.recipe,
-    ))  # fmt: skip
-
-
-def _anchor(runs: dict[float, list[Record]]) -> Anchor:
-    rates = sorted(runs)
-    one = runs[rates[0]][0]
-    rest = {n: v for n, v in one.recipe.items() if n not in ("learning_rate", "batch_sequences")}
-    return Anchor(
-        width=one.model["width"], sparsity=one.measures["sparsity"], params=one.measures["params"],
-        tokens=one.tokens, compute_flops=one.measures["compute_flops"],
-        batch_tokens=one.recipe["batch_sequences"] * one.model["context"],
-        recipe=json.dumps(rest, sort_keys=True),
-        points=tuple(sorted((rate, r.seed, r.measures["loss_nats"]) for rate in rates for r in runs[rate])),
-    )  # fmt: skip
 
 
 def fit_rate(given: Sequence[Anchor]) -> RateRule:

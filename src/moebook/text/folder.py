@@ -99,7 +99,8 @@ def _decompressed(raw: BinaryIO, path: Path) -> BinaryIO:
             import zstandard
         except ImportError:
             raise InputError(
-                f"{path}: reading .zst needs the package zstandard: pip install 'moebook[huggingface]'"
+                f"{path}: reading .zst needs the package zstandard: pip install -e '.[huggingface]' in the "
+                "checkout"
             ) from None
         return io.BufferedReader(_ZstandardFile(zstandard, raw), PIECE_BYTES)
     return raw

@@ -43,7 +43,7 @@ class HuggingFaceSource:
         except ImportError:
             raise InputError(
                 f"text {spec.name}: dataset: {spec.dataset}: needs the library `datasets`: "
-                "pip install 'moebook[huggingface]'"
+                "pip install -e '.[huggingface]' in the checkout"
             ) from None
         where = f"{spec.dataset}:{spec.split}"
         done = 0

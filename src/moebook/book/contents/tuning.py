@@ -14,7 +14,16 @@ from moebook.figures import page
 from moebook.figures import tuning as figures
 from moebook.figures.style import count_text, flops_text, sparsity_text
 from moebook.study import read_study
-from moebook.study.tuning import Anchor, RateRule, anchors_of_study, by_batch, fit_rate, gains, regret_nats
+from moebook.study.tuning import (
+    Anchor,
+    RateRule,
+    anchors_of_study,
+    by_batch,
+    fit_rate,
+    gains,
+    main_recipe,
+    regret_nats,
+)
 from moebook.study.wrong_rate import best_rates
 
 if TYPE_CHECKING:
@@ -40,18 +49,12 @@ def found_anchors(study: str) -> tuple[Anchor, ...]:
 @cache
 def rate_rule(study: str) -> RateRule:
     """The rule of the anchors trained by the recipe that was kept: that of most of them."""
-    return fit_rate(_kept(found_anchors(study)))
-
-
-def _kept(found: tuple[Anchor, ...]) -> list[Anchor]:
-    recipes = [anchor.recipe for anchor in found]
-    most = max(set(recipes), key=lambda recipe: (recipes.count(recipe), recipe))
-    return [anchor for anchor in found if anchor.recipe == most]
+    return fit_rate(main_recipe(found_anchors(study)))
 
 
 def tuning_figures(study: str) -> page.Html:
     """Loss against the rate: a panel a budget, width and batch; a line a sparsity."""
-    kept, rule = _kept(found_anchors(study)), rate_rule(study)
+    kept, rule = main_recipe(found_anchors(study)), rate_rule(study)
     sparsities = sorted({anchor.sparsity for anchor in kept})
     groups: dict[tuple[str, int, int], list[Anchor]] = {}
     for anchor in kept:
@@ -73,7 +76,7 @@ def tuning_figures(study: str) -> page.Html:
 
 def rule_in_words(study: str) -> str:
     """The rule with its errors, and how well it does at its own anchors; Markdown."""
-    rule, kept = rate_rule(study), _kept(found_anchors(study))
+    rule, kept = rate_rule(study), main_recipe(found_anchors(study))
     regrets = [r for a in kept if (r := regret_nats(a, rule(a))) is not None]
     powers = ", ".join(
         f"{SYMBOLS[name]} to the power {_signed(rounded(power, rule.errors[name]))} ± "
@@ -187,7 +190,7 @@ def batch_table(study: str) -> page.Html:
             "bytes a step": f"{pair['larger']} for {pair['smaller']}",
             "costs": f"{pair['cost_nats']:+.3f}".replace("-", "−"),
         }
-        for pair in by_batch(_kept(found_anchors(study)))
+        for pair in by_batch(main_recipe(found_anchors(study)))
     ]  # fmt: skip
     return page.table(
         pd.DataFrame(rows, columns=["C (FLOPs)", "width", "S", "bytes a step", "costs"]),
@@ -201,7 +204,7 @@ def wrong_rates(study: str, by: str) -> list[dict[str, Any]]:
     recipes = {
         block.recipe.batch_sequences * block.family.context: block.recipe for block in reversed(named.grid)
     }
-    kept = [anchor for anchor in _kept(found_anchors(study)) if anchor.batch_tokens in recipes]
+    kept = [anchor for anchor in main_recipe(found_anchors(study)) if anchor.batch_tokens in recipes]
 
     def used(anchor: Anchor) -> float:
         return named.recipe_at(recipes[anchor.batch_tokens], anchor.sparsity).learning_rate
