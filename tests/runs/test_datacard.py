@@ -71,8 +71,10 @@ def test_the_python_text_has_the_rates_of_the_first_recipe(done, study):
     rates = ["sparsity", "learning_rate", "batch_tokens"]
     first = done[done["purpose"] == "first-recipe"]
     said(r"(Python text has the rate of an earlier recipe), the one that English runs of")
-    tuned = set(done[done["purpose"] == "tuning"]["text"])
-    assert tuned == {"english"}, "the rate was tuned on another text since: the card says that it was not"
+    tuned = done[(done["purpose"] == "tuning") & (done["text"] == "packages")]
+    most, top = said(r"six anchors up to (\S+) FLOPs"), said(r"up to \S+ FLOPs and (\d+/\d+), and the runs were not")
+    assert tuned["budget"].max() == float(most) and tuned["sparsity"].max() == float(Fraction(top))
+    assert len(tuned.groupby(["budget", "width", "sparsity"])) == 6
     both = study[study["text"] == "packages"].merge(first[["sparsity"]].drop_duplicates(), on="sparsity")
     own, other = (set(part[rates].itertuples(index=False, name=None)) for part in (both, first))
     assert own <= other

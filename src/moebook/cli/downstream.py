@@ -51,12 +51,18 @@ def downstream(
     if out is not None:
         if out.suffix != ".csv":
             raise InputError(f"--out: {out}: must end in .csv")
+        if out.exists() and out.resolve() == runs.resolve():
+            raise InputError(f"--out: {out}: is the table that is read")
         check_writable(out.parent)
     asked = [name.strip() for name in score.split(",") if name.strip()]
     found = read_scores(runs, text, asked, parse_columns(columns))
     known = [
         s.name for s in SCORES if found.runs.get(s.name) is not None and found.runs[s.name].notna().any()
     ]
+    if len(set(asked)) < len(asked):
+        raise InputError(f"--score: {score}: names a score twice")
+    if not (asked or known):
+        raise InputError(f"{runs}: scores: no task has the same questions in all runs")
     answers = [_answer(found, name, interval) for name in asked or known]
     if out is not None:
         write_atomic(out, found.runs.to_csv(index=False).encode())
@@ -107,13 +113,13 @@ def _show(answers: list[dict[str, Any]], interval: float) -> None:
             held = "loss" + (f" and {effect['beside']}" if effect["beside"] else "")
             name = "" if effect["beside"] else answer["score"]
             if "why_not" in effect:
-                rows.append([name, held, "not told", "", ""])
+                rows.append([name, held, "not told", "", "", "", ""])
                 continue
             spread = f"{effect['low']:+.4f} to {effect['high']:+.4f}"
             rows.append([name, held, f"{effect['median']:+.4f}", spread, f"{effect['above_zero']:.2f}"])
-    first = answers[0]
+            rows[-1] += ["{:.4g} to {:.4g}".format(*answer["sparsity"]), str(answer["runs"])]
     print_table(
-        ("score", "at equal", "effect", f"{100 * interval:g} % interval", "P(above 0)"), rows, left=2,
-        caption=f"effect: what S = {first['sparsity'][1]:.4g} adds to the score of a dense model of the same "
-        f"loss, in the score's own unit; {first['runs']} runs",
+        ("score", "at equal", "effect", f"{100 * interval:g} % interval", "P(above 0)", "S", "runs"), rows, left=2,
+        caption="effect: what is added to a score from the smallest to the largest sparsity, at the same loss, in "
+        "the score's own unit;\nruns: those whose losses models of the smallest sparsity reach",
     )  # fmt: skip

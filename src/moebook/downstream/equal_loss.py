@@ -113,7 +113,12 @@ def at_equal_loss(
     loss, y = runs["loss_nats"].to_numpy(float), runs[score].to_numpy(float)
     at = doublings(runs["sparsity"].to_numpy(float))
     if np.ptp(at) == 0:
-        raise InputError(f"runs: sparsity: {runs['sparsity'].iloc[0]:g}: the same in every run")
+        raise InputError(
+            f"runs: sparsity: {runs['sparsity'].iloc[0]:g}: the same in all {len(runs)} runs whose losses models "
+            "of the least sparsity reach"
+        )
+    if np.ptp(y) <= 1e-12 * np.abs(y).max():
+        raise InputError(f"runs: {score}: {y[0]:g}: the same in every run")
     centre, scale = (loss.max() + loss.min()) / 2, max(float(np.ptp(loss)) / 2, 1e-12)
     z = (loss - centre) / scale
     # z falls from 1 to -1 as the loss falls from its largest value to its smallest: written so that the
@@ -127,7 +132,9 @@ def at_equal_loss(
     ]
     x = np.stack([*basis, at, *held], axis=1)
     trunk = [name for name in TRUNK if name in runs]
-    groups = [repr(row) for row in runs[trunk].itertuples(index=False)] if trunk else range(len(runs))
+    # Without seeds a trunk cannot be told from another run of the same model: each run counts on its own.
+    known = "seed" in trunk and "width" in trunk
+    groups = [repr(row) for row in runs[trunk].itertuples(index=False)] if known else range(len(runs))
     found = regress(x, y, list(groups))
     doubling = found.coefficient(DEGREE + 1)
     by_loss = found.coefficient(1)

@@ -17,6 +17,8 @@ from moebook.runs import Store
 
 #: What a table of somebody's own may say; the first two it must.
 FIELDS = (LOSS, "sparsity", "experts", "active", "compute_flops", "seed", "width")
+#: Names that mean something else to `at_equal_loss`.
+TAKEN = ("budget_flops", "batch_tokens", "learning_rate", "granularity", "shared_experts")
 
 
 def read_scores(
@@ -52,8 +54,11 @@ def read_scores(
         unit = scale_of(field, column, rows[column], source)
         numbers[field] = _numbers(rows, column, source, blank=False) * unit
     if "sparsity" not in numbers:
-        numbers["sparsity"] = 1 - numbers["active"] / numbers["experts"]
-    if (wrong := (numbers["sparsity"] < 0) | (numbers["sparsity"] >= 1)).any():
+        experts = numbers["experts"]  # a dense model is often given no expert at all
+        numbers["sparsity"] = np.where(
+            experts == 0, 0.0, 1 - numbers["active"] / np.where(experts == 0, 1, experts)
+        )
+    if (wrong := ~((numbers["sparsity"] >= 0) & (numbers["sparsity"] < 1))).any():
         i = int(np.argmax(wrong))
         raise InputError(
             f"{source}: row {numbered(rows)[i]}: sparsity: {numbers['sparsity'][i]:g}: must lie in [0, 1)"
@@ -62,6 +67,8 @@ def read_scores(
         if name not in rows:
             there = ", ".join(map(str, rows.columns))
             raise InputError(f"{source}: --score: {name}: no such column; there are {there}")
+        if name in (*TAKEN, *FIELDS) and name not in found.values():
+            raise InputError(f"{source}: --score: {name}: has a meaning of its own here; rename the column")
         if name in found.values():
             field = next(called(f) for f, column in found.items() if column == name)
             raise InputError(f"{source}: --score: {name}: is the {field}, and no score beside it")

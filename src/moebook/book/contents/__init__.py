@@ -141,9 +141,11 @@ from moebook.book.contents.runs import (
 from moebook.book.contents.seeds import noise, noise_table
 from moebook.book.contents.sizes import best_size_table, bracketing
 from moebook.book.contents.tuning import (
+    batch_rule_in_words,
     batch_table,
     rates_in_words,
     rule_in_words,
+    trained_by,
     tuning_figures,
     tuning_limits,
     tuning_studies,
@@ -186,5 +188,5 @@ __all__ = [
     "step_figures", "step_table", "steps_in_words", "study_in_numbers", "terms_table", "text_title",
     "texts", "texts_in_words", "tuning_figures", "tuning_limits", "tuning_studies", "update_in_words",
     "verdicts", "whole_table", "widths_in_words", "without_a_law", "written_forecasts", "wrong_rate_in_words",
-    "tuned_texts", "wrong_rate_optimum", "wrong_rate_optimum_in_words", "wrong_rate_table",
+    "batch_rule_in_words", "trained_by", "tuned_texts", "wrong_rate_optimum", "wrong_rate_optimum_in_words", "wrong_rate_table",
 ]  # fmt: skip

@@ -10,10 +10,12 @@ import numpy as np
 from moebook.book.contents.runs import run_table, text_title, texts
 from moebook.book.paths import project_root, runs_folder
 from moebook.book.say import listed, rounded
+from moebook.errors import InputError
 from moebook.figures import page
 from moebook.figures import tuning as figures
 from moebook.figures.style import count_text, flops_text, sparsity_text
 from moebook.study import read_study
+from moebook.study.batch_rule import fit_batch
 from moebook.study.tuning import (
     Anchor,
     RateRule,
@@ -38,6 +40,13 @@ def tuning_studies() -> list[str]:
     """Names of the studies whose runs tuned a recipe."""
     table = run_table()
     return sorted(set(table.loc[table["purpose"] == TUNING, "study"]))
+
+
+def trained_by(study: str) -> str:
+    """The study of the table on the text that a tuning study tuned."""
+    table = run_table()
+    [text] = set(table.loc[table["study"] == study, "text"])
+    return f"cpu-{text}"
 
 
 @cache
@@ -125,7 +134,7 @@ def rates_in_words(study: str, by: str) -> str:
     tuned = table.loc[(table["study"] == study) & (table["purpose"] == TUNING), "sparsity"].max()
     top = float(runs["sparsity"].max())
     return (
-        f"The study rounds this. Its rates are {used}, at every size and for all data. Over its runs these "
+        f"The study's rates are {used}, at every size and for all data. Over its runs these "
         f"are {times.min():.2f} to {times.max():.2f} times the rule's, {np.median(times):.2f} times in the "
         "median"
         + (
@@ -192,9 +201,27 @@ def batch_table(study: str) -> page.Html:
         }
         for pair in by_batch(main_recipe(found_anchors(study)))
     ]  # fmt: skip
+    if not rows:
+        return page.Html("")
     return page.table(
         pd.DataFrame(rows, columns=["C (FLOPs)", "width", "S", "bytes a step", "costs"]),
         "What a larger batch costs (nats per byte), each at its best rate of those tried",
+    )
+
+
+def batch_rule_in_words(study: str) -> str:
+    """From which budget on the larger batch is no worse, with what the line leaves; Markdown."""
+    try:
+        rule = fit_batch(by_batch(main_recipe(found_anchors(study))))
+    except InputError:
+        return ""
+    low, high = (10 ** (np.log10(rule.switch_flops) + s * rule.switch_decades_error) for s in (-1, 1))
+    return (
+        f"A line through these costs against the logarithm of the budget, {rule.pairs} pairs, falls by "
+        f"{-rule.per_decade_nats:.3f} ± {rule.per_decade_error_nats:.3f} nats with ten times the budget and "
+        f"leaves {rule.residual_nats:.3f} nats. It crosses zero at {flops_text(float(f'{rule.switch_flops:.0e}'))} "
+        f"FLOPs (one standard error: {flops_text(float(f'{low:.0e}'))} to {flops_text(float(f'{high:.0e}'))}): the "
+        f"rule is {rule.smaller:,} bytes a step below, {rule.larger:,} from there on."
     )
 
 
