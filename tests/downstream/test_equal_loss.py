@@ -99,7 +99,7 @@ def test_runs_without_the_score_are_left_out():
 
 @pytest.mark.parametrize("change, beside, says", [
     ({"score": np.nan}, "", "score: is empty"),
-    ({"sparsity": 0.5}, "", "sparsity: 0.5: the same in every run"),
+    ({"sparsity": 0.5}, "", "sparsity: 0.5: the same in all 45 runs"),
     ({}, "seed", "beside: 'seed': must be one of budget, width"),
     ({"width": None}, "width", "width: no such column"),
     ({"loss_nats": None}, "", "loss_nats: no such column"),

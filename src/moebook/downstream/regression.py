@@ -45,19 +45,16 @@ class Coefficient:
     def quantile(self, share: float) -> float:
         """The value below which it lies with this probability, between 0 and 1."""
         ends = self.means + self.scales * stats.t.ppf(share, self.freedom)
-        step = float(self.scales.max()) * 1e-6 + 1e-300
+        step = float(self.scales.max()) * 1e-6
         low, high = float(ends.min()), float(ends.max())
         while self.below(low) > share:  # the ends are exact only but for rounding
             low, step = low - step, 2 * step
         while self.below(high) < share:
             high, step = high + step, 2 * step
-        if high - low < 1e-12 * max(1e-300, abs(high)):
+        near = 1e-13 * float(self.scales.max())
+        if high - low <= near:
             return low
-        return float(
-            optimize.brentq(
-                lambda x: self.below(x) - share, low, high, xtol=1e-14 * max(abs(low), abs(high), 1e-300)
-            )
-        )
+        return float(optimize.brentq(lambda x: self.below(x) - share, low, high, xtol=near))
 
     def widened(self, variance: float) -> Coefficient:
         """The same with a further variance, independent of what is in it; a Student t stays one."""
