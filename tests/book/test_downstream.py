@@ -116,3 +116,20 @@ def test_a_panels_lines_are_those_of_the_effect():
     low, high = sorted(axes.get_xlim())
     assert low < runs["loss_nats"].min() and high > runs["loss_nats"].max()
     assert axes.xaxis_inverted()
+
+
+def test_what_the_chapter_says_in_plain_words_holds():
+    """Sentences of the chapter and of the first page that no function writes."""
+    by_name = {score.name: score for score in SCORES}
+    effects = {text: downstream.effects(text) for text in ("english", "packages")}
+    for name in ("recall", "blimp"):  # "Recall is at chance, and grammar close to it"
+        share = downstream.scored("english").runs[name].mean()
+        assert abs(share - by_name[name].chance) < 0.02
+        assert not downstream.moves(effects["english"][name, ""], by_name[name])
+    # "Models of Python are asked about novels, which they cannot finish"
+    for name in ("words_seen", "words_unseen"):
+        assert not downstream.moves(effects["packages"][name, ""], by_name[name])
+    # "its loss on English promises more than it keeps on Python"; the other way round they do not agree
+    assert downstream_words.steadiness("english", BITS) == "steady"
+    assert downstream.sparser_ahead(effects["english"]["other_bits", ""], BITS) < 0.05
+    assert downstream_words.steadiness("packages", BITS) == "depends"

@@ -72,7 +72,8 @@ def test_the_python_text_has_the_rates_of_the_first_recipe(done, study):
     first = done[done["purpose"] == "first-recipe"]
     said(r"(Python text has the rate of an earlier recipe), the one that English runs of")
     tuned = done[(done["purpose"] == "tuning") & (done["text"] == "packages")]
-    most, top = said(r"six anchors up to (\S+) FLOPs"), said(r"up to \S+ FLOPs and (\d+/\d+), and the runs were not")
+    most = said(r"six anchors up to (\S+) FLOPs")
+    top = said(r"up to \S+ FLOPs and (\d+/\d+), and the runs were not")
     assert tuned["budget"].max() == float(most) and tuned["sparsity"].max() == float(Fraction(top))
     assert len(tuned.groupby(["budget", "width", "sparsity"])) == 6
     both = study[study["text"] == "packages"].merge(first[["sparsity"]].drop_duplicates(), on="sparsity")

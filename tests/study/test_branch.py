@@ -1,4 +1,4 @@
-"""At the study's own scale: a branch off a longer trunk, the run planned for its length, the stored record."""
+"""At the study's own scale: a branch of a longer trunk, the run planned for its length, the record."""
 
 from pathlib import Path
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -56,7 +57,7 @@ def test_every_file_that_the_readme_names_is_there():
 
 
 #: As srun does: of one Ctrl-C it says how its tasks stand, unless it was told to hand it on.
-SRUN = """#!{python}
+SRUN = """
 import signal, subprocess, sys
 words = sys.argv[1:]
 options = [words.pop(0) for _ in words.copy() if words[0].startswith("--")]
@@ -73,11 +74,13 @@ sys.exit(task.wait())
 
 def test_the_signal_before_the_end_reaches_the_tasks(tmp_path):
     """By stand-ins for SLURM's commands and for Ray; SLURM sends it to the process of the script alone."""
-    tools = stand_ins(tmp_path / "tools", scontrol="echo here", hostname="echo 127.0.0.1", ray=(
-        f"trap 'touch {tmp_path}/told; exit 130' INT; touch {tmp_path}/ready; while :; do sleep 0.1; done"
-    ))  # fmt: skip
-    (tools / "srun").write_text(SRUN.format(python=sys.executable))
-    (tools / "srun").chmod(0o755)
+    (tmp_path / "srun.py").write_text(SRUN)
+    heard = f"trap 'touch {tmp_path}/told; exit 130' INT"
+    tools = stand_ins(
+        tmp_path / "tools", scontrol="echo here", hostname="echo 127.0.0.1",
+        srun=f"exec {shlex.quote(sys.executable)} {tmp_path}/srun.py \"$@\"",
+        ray=f"{heard}; touch {tmp_path}/ready; while :; do sleep 0.1; done",
+    )  # fmt: skip
     (sent,) = re.findall(r"^#SBATCH --signal=B:(\w+)@60$", SLURM.read_text(), re.MULTILINE)
     script = subprocess.Popen(
         ["bash", str(SLURM), "cpu-english"], env=environment(tools, tmp_path, 1), stdout=subprocess.DEVNULL,
@@ -123,6 +126,7 @@ def test_the_slurm_script_drives_a_study(tiny, text_folder, tmp_path):
     pytest.importorskip("ray", reason=NEEDS_RAY)
     study = tmp_path / "tiny.yml"
     study.write_text(tiny)
+    heard = f"trap 'touch {tmp_path}/told; exit 130' INT"
     tools = stand_ins(
         tmp_path / "tools", scontrol="echo here", hostname="echo 127.0.0.1",
         srun='while [[ "$1" == --* ]]; do shift; done; exec "$@"',

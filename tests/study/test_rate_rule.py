@@ -49,7 +49,7 @@ def test_the_english_studies_train_near_the_rate_that_tuning_found(name):
 
 
 def test_the_english_study_repeats_what_its_comment_says():
-    """The comment names the largest sparsity that has several seeds; those below have them at every budget."""
+    """The comment names the largest sparsity with several seeds; those below have them at every budget."""
     source = (ROOT / "studies" / "cpu-english.yml").read_text()
     [said] = re.findall(r"# noise between seeds at every budget, and every sparsity up to (\S+)", source)
     seeds: dict[tuple[float, float, int], set[int]] = {}

@@ -115,7 +115,7 @@ def at_sizes(cell_rows: pandas.DataFrame, least: int = 3) -> pandas.DataFrame:
         lines = {s: line.sort_values("params") for s, line in part.groupby("sparsity")}
 
         def covering(size: float, lines: dict = lines) -> list[float]:
-            return [s for s, l in lines.items() if l["params"].iloc[0] <= size <= l["params"].iloc[-1]]
+            return [s for s, of in lines.items() if of["params"].iloc[0] <= size <= of["params"].iloc[-1]]
 
         ends = [n for n in part["params"] if len(covering(n)) >= least]
         if not ends:

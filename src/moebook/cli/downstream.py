@@ -42,7 +42,7 @@ def downstream(
     narrower and has been trained for less. Stored runs are compared on the items that all of them were asked.
     """
     from moebook.cli.fit import parse_columns
-    from moebook.downstream import SCORES, read_scores
+    from moebook.downstream import read_scores
     from moebook.errors import InputError
     from moebook.files import check_writable, write_atomic
 
@@ -55,17 +55,14 @@ def downstream(
             raise InputError(f"--out: {out}: is the table that is read")
         check_writable(out.parent)
     asked = [name.strip() for name in score.split(",") if name.strip()]
-    found = read_scores(runs, text, asked, parse_columns(columns))
-    known = [
-        s.name for s in SCORES if found.runs.get(s.name) is not None and found.runs[s.name].notna().any()
-    ]
     if len(set(asked)) < len(asked):
         raise InputError(f"--score: {score}: names a score twice")
-    if not (asked or known):
+    found = read_scores(runs, text, asked, parse_columns(columns))
+    if not (names := asked or list(found.items)):
         raise InputError(f"{runs}: scores: no task has the same questions in all runs")
-    answers = [_answer(found, name, interval) for name in asked or known]
+    answers = [_answer(found, name, interval) for name in names]
     if out is not None:
-        write_atomic(out, found.runs.to_csv(index=False).encode())
+        write_atomic(out, found.runs.to_csv(index=False))
     if as_json:
         typer.echo(json.dumps({"interval": interval, "scores": answers}, allow_nan=False))
         return
@@ -76,14 +73,15 @@ def downstream(
 
 def _answer(found: CommonScores, name: str, interval: float) -> dict[str, Any]:
     """The effects on one score, from dense to the largest sparsity, as JSON types."""
+    import numpy as np
+
     from moebook.downstream import BESIDE, at_equal_loss, doublings
     from moebook.errors import InputError
 
-    ends = (1 - interval) / 2, (1 + interval) / 2
+    low, high = (1 - interval) / 2, (1 + interval) / 2
     answer: dict[str, Any] = {"score": name, "effects": []}
-    for beside in BESIDE:
-        needs = {"": (), "budget": ("compute_flops",), "width": ("width",)}[beside]
-        if not set(needs) <= set(found.runs):
+    for beside, column in BESIDE.items():
+        if column and column not in found.runs:
             continue
         try:
             effect = at_equal_loss(found.runs, name, beside, found.items.get(name), found.units(name))
@@ -92,34 +90,40 @@ def _answer(found: CommonScores, name: str, interval: float) -> dict[str, Any]:
                 raise
             answer["effects"].append({"beside": beside, "why_not": str(error)})
             continue
-        whole = effect.doubling.times(float(doublings(effect.sparsity[1]) - doublings(effect.sparsity[0])))
-        low, median, high = (whole.quantile(share) for share in (ends[0], 0.5, ends[1]))
+        whole = effect.doubling.times(float(np.diff(doublings(effect.sparsity))[0]))
         if not beside:
-            gain = [effect.by_loss.quantile(share) for share in (ends[0], 0.5, ends[1])]
-            answer |= {"sparsity": list(effect.sparsity), "runs": effect.runs, "trunks": effect.trunks, "gain_over_losses": gain,
-                       "loss_nats": list(effect.loss_nats)}  # fmt: skip
+            answer |= {
+                "sparsity": list(effect.sparsity), "loss_nats": list(effect.loss_nats),
+                "runs": effect.runs, "trunks": effect.trunks,
+                "gain_over_losses": [effect.by_loss.quantile(share) for share in (low, 0.5, high)],
+            }  # fmt: skip
         answer["effects"].append(
-            {"beside": beside, "low": low, "median": median, "high": high, "above_zero": 1 - whole.below(0.0)}
-        )
+            {"beside": beside, "low": whole.quantile(low), "median": whole.quantile(0.5),
+             "high": whole.quantile(high), "above_zero": 1 - whole.below(0.0)}
+        )  # fmt: skip
     return answer
 
 
 def _show(answers: list[dict[str, Any]], interval: float) -> None:
     from moebook.cli.tables import print_table
 
-    rows = []
+    rows, why_not = [], []
     for answer in answers:
         for effect in answer["effects"]:
             held = "loss" + (f" and {effect['beside']}" if effect["beside"] else "")
-            name = "" if effect["beside"] else answer["score"]
             if "why_not" in effect:
-                rows.append([name, held, "not told", "", "", "", ""])
+                why_not.append(f"{answer['score']}, at equal {held}: not told: {effect['why_not']}")
                 continue
-            spread = f"{effect['low']:+.4f} to {effect['high']:+.4f}"
-            rows.append([name, held, f"{effect['median']:+.4f}", spread, f"{effect['above_zero']:.2f}"])
-            rows[-1] += ["{:.4g} to {:.4g}".format(*answer["sparsity"]), str(answer["runs"])]
+            rows.append([
+                "" if effect["beside"] else answer["score"], held, f"{effect['median']:+.4f}",
+                f"{effect['low']:+.4f} to {effect['high']:+.4f}", f"{effect['above_zero']:.2f}",
+                "{:.4g} to {:.4g}".format(*answer["sparsity"]), str(answer["runs"]),
+            ])  # fmt: skip
+    names = ("score", "at equal", "effect", f"{100 * interval:g} % interval", "P(above 0)", "S", "runs")
     print_table(
-        ("score", "at equal", "effect", f"{100 * interval:g} % interval", "P(above 0)", "S", "runs"), rows, left=2,
-        caption="effect: what is added to a score from the smallest to the largest sparsity, at the same loss, in "
-        "the score's own unit;\nruns: those whose losses models of the smallest sparsity reach",
+        names, rows, left=2,
+        caption="effect: what is added to a score from the smallest to the largest sparsity, at the same "
+        "loss, in its own unit;\nruns: those whose losses models of the smallest sparsity reach",
     )  # fmt: skip
+    for line in why_not:
+        typer.echo(line)

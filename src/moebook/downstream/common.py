@@ -52,9 +52,9 @@ class Score:
         return "share right" if self.up else "bits a byte"
 
 
-#: Scores that are looked at beside the loss. Parts of the words stand interleaved. Recall asks each list after
-#: four numbers of examples; BLiMP has 67 paradigms, one pair of each in turn. Which document a window is of is
-#: not stored, so windows count one by one.
+#: Scores that are looked at beside the loss. Parts of the words stand interleaved. Recall asks each list
+#: after four numbers of examples; BLiMP has 67 paradigms, one pair of each in turn. Which document a
+#: window is of is not stored, so windows count one by one.
 SCORES = (
     Score("wikitext2_bits", "WikiText", "wikitext2"),
     Score("other_bits", "the other corpus", "other"),

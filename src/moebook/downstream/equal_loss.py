@@ -8,9 +8,9 @@ that what they have in common beyond the loss counts once.
 Losses that dense models do not reach have no equal among them, so only runs within their reach count.
 
 Items are a sample as well as runs are. Where results by item are at hand, each item (or what is drawn as one,
-such as all pairs of a paradigm) has an effect of its own; what these spread beyond the noise of single results
-is added to the term's variance, as in errors that are clustered in two ways (Cameron, Gelbach and Miller 2011,
-doi 10.1198/jbes.2010.07136).
+such as all pairs of a paradigm) has an effect of its own; what these spread beyond the noise of single
+results is added to the term's variance, as in errors that are clustered in two ways (Cameron, Gelbach and
+Miller 2011, doi 10.1198/jbes.2010.07136).
 
 At equal loss a sparse model is narrower and has been trained for less than a dense one. So what looks like an
 effect of sparsity may be one of these: `beside` asks again among runs of one budget, or of one width.
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 #: The score is a polynomial of this degree in the loss.
 DEGREE = 3
-#: What else may be held: nothing, the budget, or the width.
-BESIDE = {"": (), "budget": ("budget_flops",), "width": ("width",)}
+#: What else may be held, and its column: nothing, the budget, or the width.
+BESIDE = {"": "", "budget": "compute_flops", "width": "width"}
 #: Runs of one of these are branches of one trunk.
 TRUNK = ("width", "sparsity", "seed", "batch_tokens", "learning_rate", "granularity", "shared_experts")
 
@@ -93,29 +93,27 @@ def at_equal_loss(
 
     runs: columns loss_nats, sparsity and the score's; those of TRUNK that are there tell branches of one
     trunk, and `compute_flops` or `width` is needed to hold it. beside: a name in BESIDE. items [runs, items]:
-    results of which the score is the mean; without them the items count as all there are. units [items]: items
-    of one value are drawn as one; by default each is on its own.
+    results of which the score is the mean; without them the items count as all there are. units [items]:
+    items of one value are drawn as one; by default each is on its own.
 
     Raises InputError naming the column that is missing or empty, or where the runs cannot tell.
     """
     if beside not in BESIDE:
         raise InputError(f"beside: {beside!r}: must be one of {', '.join(filter(None, BESIDE))}")
-    if beside == "budget" and "compute_flops" in runs:
-        runs = runs.assign(budget_flops=[float(f"{c:.1e}") for c in runs["compute_flops"]])
-    for name in (score, "loss_nats", "sparsity", *BESIDE[beside]):
+    for name in filter(None, (score, "loss_nats", "sparsity", BESIDE[beside])):
         if name not in runs:
             raise InputError(f"runs: {name}: no such column; there are {', '.join(map(str, runs.columns))}")
     known = (runs[score].notna() & runs["loss_nats"].notna()).to_numpy()
-    known = known & within_reach(runs, known)
-    runs, items = runs[known], None if items is None else items[known]
+    used = known & within_reach(runs, known)
+    runs, items = runs[used], None if items is None else items[used]
     if runs.empty:
         raise InputError(f"runs: {score}: is empty: no run has this score")
     loss, y = runs["loss_nats"].to_numpy(float), runs[score].to_numpy(float)
-    at = doublings(runs["sparsity"].to_numpy(float))
-    if np.ptp(at) == 0:
+    sparsity = runs["sparsity"].to_numpy(float)
+    if np.ptp(sparsity) == 0:
         raise InputError(
-            f"runs: sparsity: {runs['sparsity'].iloc[0]:g}: the same in all {len(runs)} runs whose losses models "
-            "of the least sparsity reach"
+            f"runs: sparsity: {sparsity[0]:g}: the same in all {len(runs)} runs whose losses models of the "
+            "least sparsity reach"
         )
     if np.ptp(y) <= 1e-12 * np.abs(y).max():
         raise InputError(f"runs: {score}: {y[0]:g}: the same in every run")
@@ -125,32 +123,40 @@ def at_equal_loss(
     # second coefficient is the gain over the whole range.
     powers = [z**k for k in range(DEGREE + 1)]
     basis = [powers[0], -z / 2, *(powers[k] - (z if k % 2 else 0) for k in range(2, DEGREE + 1))]
-    held = [
-        (runs[name] == value).to_numpy(float)
-        for name in BESIDE[beside]
-        for value in sorted(set(runs[name]))[1:]
-    ]
-    x = np.stack([*basis, at, *held], axis=1)
-    trunk = [name for name in TRUNK if name in runs]
-    # Without seeds a trunk cannot be told from another run of the same model: each run counts on its own.
-    known = "seed" in trunk and "width" in trunk
-    groups = [repr(row) for row in runs[trunk].itertuples(index=False)] if known else range(len(runs))
-    found = regress(x, y, list(groups))
-    doubling = found.coefficient(DEGREE + 1)
-    by_loss = found.coefficient(1)
+    x = np.stack([*basis, doublings(sparsity), *_held(runs, beside)], axis=1)
+    groups = _trunks(runs)
+    found = regress(x, y, groups)
+    by_loss, doubling = found.coefficient(1), found.coefficient(DEGREE + 1)
     if items is not None:
         units = np.arange(items.shape[1]) if units is None else units
-        doubling = doubling.widened(_spread_of_items(x, items, units, DEGREE + 1))
         by_loss = by_loss.widened(_spread_of_items(x, items, units, 1))
+        doubling = doubling.widened(_spread_of_items(x, items, units, DEGREE + 1))
     mean = found.mean
     noise = float(np.sqrt(np.sum((y - x @ mean) ** 2) / found.freedom))
     curve = [mean[0], -mean[1] / 2, *mean[2 : DEGREE + 1]]
     curve[1] -= sum(mean[k] for k in range(3, DEGREE + 1, 2))
     return Effect(
-        score, doubling, by_loss, len(runs), len(set(groups)),
-        (float(loss.min()), float(loss.max())), (float(runs["sparsity"].min()), float(runs["sparsity"].max())), noise,
-        tuple(float(b) for b in curve), centre, scale,
+        score, doubling, by_loss, len(runs), len(set(groups)), (float(loss.min()), float(loss.max())),
+        (float(sparsity.min()), float(sparsity.max())), noise, tuple(float(b) for b in curve), centre, scale,
     )  # fmt: skip
+
+
+def _held(runs: pandas.DataFrame, beside: str) -> list[np.ndarray]:
+    """A column [rows] for each budget or width but the first, 1 in its rows; none where nothing is held."""
+    if not beside:
+        return []
+    values = runs[BESIDE[beside]].to_numpy(float)
+    if beside == "budget":
+        values = np.array([float(f"{c:.1e}") for c in values])
+    return [(values == value).astype(float) for value in np.unique(values)[1:]]
+
+
+def _trunks(runs: pandas.DataFrame) -> list[str]:
+    """The trunk of each run; without width and seed a branch cannot be told from another run, so that each
+    counts on its own."""
+    if not {"width", "seed"} <= set(runs):
+        return [str(i) for i in range(len(runs))]
+    return [repr(row) for row in runs[[n for n in TRUNK if n in runs]].itertuples(index=False)]
 
 
 def within_reach(runs: pandas.DataFrame, known: np.ndarray) -> np.ndarray:

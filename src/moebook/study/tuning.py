@@ -14,6 +14,7 @@ the anchors can tell it from others. The rate is that of a recipe, before its fa
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -52,13 +53,13 @@ class RateRule:
     anchors: int
 
     def __call__(self, anchor: Anchor) -> float:
-        """The best rate of an anchor by the rule."""
+        """The best rate of an anchor by the rule; an array where its factors are arrays."""
         factors = ((getattr(anchor, name) / self.at[name]) ** power for name, power in self.powers.items())
-        return self.rate * float(np.prod(list(factors)))
+        return self.rate * math.prod(factors)
 
     def curvature(self, anchor: Anchor) -> float:
-        """Nats by which twice or half its best rate is worse for an anchor."""
-        return self.curvature_nats - self.curvature_growth_nats * float(np.log2(anchor.unsparsity))
+        """Nats by which twice or half its best rate is worse for an anchor; an array as above."""
+        return self.curvature_nats - self.curvature_growth_nats * np.log2(anchor.unsparsity)
 
     def loss_nats(self, anchor: Anchor, rate: float) -> float:
         """An anchor's loss at a rate, by the rule's parabola at the level of its runs."""

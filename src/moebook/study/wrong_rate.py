@@ -7,6 +7,7 @@ rule's, for the run's own N, D, S and B: beyond what was tuned they are extrapol
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,12 +23,7 @@ def best_rates(rule: RateRule, table: pandas.DataFrame) -> np.ndarray:
 
     table: columns sparsity, params, tokens and batch_tokens (tokens).
     """
-    factors = {
-        "unsparsity": 1 - table["sparsity"].to_numpy(float), "params": table["params"].to_numpy(float),
-        "tokens": table["tokens"].to_numpy(float), "batch_tokens": table["batch_tokens"].to_numpy(float),
-    }  # fmt: skip
-    moved = sum(power * np.log2(factors[name] / rule.at[name]) for name, power in rule.powers.items())
-    return rule.rate * 2**moved
+    return rule(_cells(table)) * np.ones(len(table))
 
 
 def changes_nats(rule: RateRule, table: pandas.DataFrame, factor: float) -> np.ndarray:
@@ -35,7 +31,13 @@ def changes_nats(rule: RateRule, table: pandas.DataFrame, factor: float) -> np.n
 
     table: as for `best_rates`, and learning_rate (of the recipe).
     """
-    unsparsity = 1 - table["sparsity"].to_numpy(float)
-    curvature = rule.curvature_nats - rule.curvature_growth_nats * np.log2(unsparsity)
+    curvature = rule.curvature(_cells(table))
     off = np.log2(table["learning_rate"].to_numpy(float) / best_rates(rule, table))
     return curvature * ((np.log2(factor) + off) ** 2 - off**2)
+
+
+def _cells(table: pandas.DataFrame) -> SimpleNamespace:
+    """The rows of a run table as the rule sees an anchor, each factor an array [rows]."""
+    names = ("params", "tokens", "batch_tokens")
+    factors = {name: table[name].to_numpy(float) for name in names}
+    return SimpleNamespace(unsparsity=1 - table["sparsity"].to_numpy(float), **factors)

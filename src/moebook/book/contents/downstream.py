@@ -30,8 +30,8 @@ WHAT = {
     "words_seen": "which of four words ends a clause of a held-out novel, where the right one stands in the "
     "passage already",
     "words_unseen": "the same, where it does not",
-    "recall": "which of three values belongs to a key, in a made-up list that stands in the context, after 0, "
-    "1, 4 and 8 worked examples",
+    "recall": "which of three values belongs to a key, in a made-up list that stands in the context, "
+    "after 0, 1, 4 and 8 worked examples",
     "blimp": "which of two sentences is grammatical",
 }
 CHANCE = {1 / 2: "½", 1 / 3: "⅓", 1 / 4: "¼", 8.0: "8 bits"}
@@ -123,8 +123,8 @@ def score_list() -> page.Html:
 
 def scores_at_equal_compute(text: str) -> page.Html:
     """Scores at a text's largest budget: of the best dense size and of the best size of the sparsity that has
-    the lowest loss, and what the difference of their losses alone would make; means over seeds. The error has
-    the spread between runs of one loss, and that between questions."""
+    the lowest loss; means over seeds. The error has the spread between runs of one loss, and that between
+    questions."""
     import pandas as pd
 
     found = scored(text)
@@ -138,28 +138,22 @@ def scores_at_equal_compute(text: str) -> page.Html:
          & (runs["width"] == cell["width"])).to_numpy()
         for cell in (dense, sparse)
     ]  # fmt: skip
-    losses = [float(runs["loss_nats"][chosen].mean()) for chosen in pick]
-    bits = [loss / math.log(2) for loss in losses]
+    bits = [float(runs["bits_per_byte"][chosen].mean()) for chosen in pick]
     rows = [{"": "loss (bits a byte)", "dense": f"{bits[0]:.3f}", "sparse": f"{bits[1]:.3f}",
-             "better by": f"{bits[0] - bits[1]:+.3f}", "by the loss alone": ""}]  # fmt: skip
+             "better by": f"{bits[0] - bits[1]:+.3f}"}]  # fmt: skip
     for score in scores_of(text):
         items, sign = found.items[score.name], 1 if score.up else -1
         first, second = (items[chosen].mean(axis=0) for chosen in pick)
-        effect = effects(text)[score.name, ""]
-        between = effect.noise * math.sqrt(sum(1 / int(chosen.sum()) for chosen in pick))
+        noise = effects(text)[score.name, ""].noise
+        between = noise * math.sqrt(sum(1 / int(chosen.sum()) for chosen in pick))
         gap = sign * (second - first)
         error = math.hypot(between, _error_of_questions(gap, score.unit_of(len(gap))))
-        ends = effect.expected(np.array(losses), 0.0)
-        inside = min(losses) >= effect.loss_nats[0]
         rows.append(
             {"": f"{score.title} ({score.unit})", "dense": f"{first.mean():.3f}",
-             "sparse": f"{second.mean():.3f}", "better by": f"{gap.mean():+.3f} ± {error:.3f}",
-             "by the loss alone": f"{sign * (ends[1] - ends[0]):+.3f}" if inside else "no dense model has it"}
+             "sparse": f"{second.mean():.3f}", "better by": f"{gap.mean():+.3f} ± {error:.3f}"}
         )  # fmt: skip
     counts = listed([f"{int(chosen.sum())} run{'s' * (int(chosen.sum()) > 1)}" for chosen in pick])
     frame = pd.DataFrame(rows).rename(columns={"sparse": f"S = {sparsity_text(float(sparse['sparsity']))}"})
-    if (frame["by the loss alone"].iloc[1:] == "no dense model has it").all():
-        frame = frame.drop(columns="by the loss alone")
     return page.table(
         frame,
         f"{text_title(text)} at {flops_text(budget)} FLOPs: the best dense size, and the best size of the "

@@ -9,6 +9,7 @@ from scipy import stats
 
 from moebook.book import profiles
 from moebook.book.contents.downstream import (
+    HELD,
     INTERVAL,
     SHARE,
     ahead,
@@ -44,8 +45,6 @@ def scores_in_numbers() -> dict[str, str]:
         "score_luck": f"{len(every) * (1 - INTERVAL[2] + INTERVAL[0]):.0f}",
         "score_missed": str(missed),
         "likelihood_rule": likelihood_rule(),
-        "score_span": sparsity_text(span(texts()[0])[0]),
-        "score_doublings": f"{span(texts()[0])[1]:.0f}",
     }
 
 
@@ -54,7 +53,7 @@ def effects_in_words(text: str) -> str:
     or the width is held too; Markdown."""
     lines = []
     for score in scores_of(text):
-        found = {beside: effects(text)[score.name, beside] for beside in ("", "budget", "width")}
+        found = {beside: effects(text)[score.name, beside] for beside in HELD}
         if moves(found[""], score):
             said = _who(found, score, text)
         else:
@@ -95,7 +94,7 @@ def _verdict(sparser: float) -> str:
 def steadiness(text: str, score: Score) -> str:
     """`steady` where all three intervals lie on one side of zero, `depends` where one does and not all on the
     same side, else `open`."""
-    shares = np.array([sparser_ahead(effects(text)[score.name, b], score) for b in ("", "budget", "width")])
+    shares = np.array([sparser_ahead(effects(text)[score.name, b], score) for b in HELD])
     if (shares > INTERVAL[2]).all() or (shares < INTERVAL[0]).all():
         return "steady"
     return "depends" if ((shares > INTERVAL[2]) | (shares < INTERVAL[0])).any() else "open"
@@ -115,8 +114,8 @@ def eighth_claim() -> str:
         who = _verdict(sparser_ahead(effects(text)[score.name, ""], score))
         lines.append(
             f"- *{score.title}*: **not a function of the loss alone.** {who.capitalize()} models are ahead, "
-            f"by {abs(median):.3f} {score.unit} between dense and S = {sparsity_text(span(text)[0])}, and so they "
-            "are where the budget or the width is held."
+            f"by {abs(median):.3f} {score.unit} between dense and S = {sparsity_text(span(text)[0])}, and so "
+            "they are where the budget or the width is held."
         )
     for score in classes["depends"]:
         lines.append(
@@ -151,8 +150,8 @@ def exception_in_words(text: str) -> str:
         low, median, high = (effect.doubling.times(span(text)[1]).quantile(share) for share in INTERVAL)
         where = f"where the {beside} is held too" if beside else "at equal loss"
         parts.append(
-            f"by {median:+.3f} {where} ({SHARE} interval {low:+.3f} to {high:+.3f}; the lead falls with sparsity "
-            f"with a probability of {percent(effect.below(0.0))})"
+            f"by {median:+.3f} {where} ({SHARE} interval {low:+.3f} to {high:+.3f}; the lead falls with "
+            f"sparsity with a probability of {percent(effect.below(0.0))})"
         )
     return f"- **{text_title(text)}:** {listed(parts)}."
 
@@ -179,6 +178,6 @@ def corrected_in_words() -> str:
         else "none remains"
     )
     return (
-        f"Corrected for the {len(tails)} scores that were compared at equal loss, at {100 * HOLM:g} % for all "
-        f"together, {remain}."
+        f"Corrected for the {len(tails)} scores that were compared at equal loss, at {100 * HOLM:g} % for "
+        f"all together, {remain}."
     )

@@ -63,8 +63,8 @@ def slowdowns() -> pandas.DataFrame:
 
 
 def minutes_table() -> page.Html:
-    """Minutes of a run, CPU time and by the clock, by text, budget and sparsity, each budget at the width that
-    most of its sparsities have in common; medians over runs. A dash where no record has the clock."""
+    """Minutes of a run, CPU time and by the clock, by text, budget and sparsity, each budget at the width
+    that most of its sparsities have in common; medians over runs. A dash where no record has the clock."""
     import pandas as pd
 
     runs = pd.DataFrame(

@@ -216,12 +216,16 @@ def batch_rule_in_words(study: str) -> str:
     except InputError:
         return ""
     low, high = (10 ** (np.log10(rule.switch_flops) + s * rule.switch_decades_error) for s in (-1, 1))
+
+    def about(flops: float) -> str:
+        return flops_text(float(f"{flops:.0e}"))
+
     return (
         f"A line through these costs against the logarithm of the budget, {rule.pairs} pairs, falls by "
         f"{-rule.per_decade_nats:.3f} ± {rule.per_decade_error_nats:.3f} nats with ten times the budget and "
-        f"leaves {rule.residual_nats:.3f} nats. It crosses zero at {flops_text(float(f'{rule.switch_flops:.0e}'))} "
-        f"FLOPs (one standard error: {flops_text(float(f'{low:.0e}'))} to {flops_text(float(f'{high:.0e}'))}): the "
-        f"rule is {rule.smaller:,} bytes a step below, {rule.larger:,} from there on."
+        f"leaves {rule.residual_nats:.3f} nats. It crosses zero at {about(rule.switch_flops)} FLOPs "
+        f"(one standard error: {about(low)} to {about(high)}): the rule is"
+        f" {rule.smaller:,} bytes a step below, {rule.larger:,} from there on."
     )
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from functools import cache
 
-import numpy as np
-
 from moebook.bayes import Posterior
 from moebook.book import profiles
 from moebook.book.contents.curves import fitted_budgets, posterior
@@ -15,6 +13,7 @@ from moebook.book.contents.tuning import TUNING, rate_rule, tuning_studies
 from moebook.book.say import listed
 from moebook.errors import InputError
 from moebook.figures import page
+from moebook.figures.live import doublings
 from moebook.figures.style import flops_text, sparsity_text
 from moebook.study.wrong_rate import changes_nats
 
@@ -61,8 +60,8 @@ def wrong_rate_optimum(text: str) -> page.Html:
         rows.append(row)
     return page.table(
         pd.DataFrame(rows),
-        f"{text_title(text)}: the optimal sparsity, median and 90 % interval, had every rate been half, once "
-        "or twice what it was",
+        f"{text_title(text)}: the optimal sparsity, median and 90 % interval, had every rate been half, "
+        "once or twice what it was",
     )
 
 
@@ -76,7 +75,8 @@ def wrong_rate_optimum_in_words(text: str) -> str:
     for budget in fitted_budgets(text):
         found = {factor: optimum(at_factor(text, factor), compute_flops=budget) for factor in FACTORS}
         low, high = found[1.0].interval(0.9)
-        moves += [abs(_doublings(found[f].median()) - _doublings(found[1.0].median())) for f in (0.5, 2.0)]
+        at = {factor: float(doublings(each.median())) for factor, each in found.items()}
+        moves += [abs(at[factor] - at[1.0]) for factor in (0.5, 2.0)]
         outside += [f"{f:g} times at {flops_text(budget)} FLOPs" for f in (0.5, 2.0)
                     if not low <= found[f].median() <= high]  # fmt: skip
     told = (
@@ -98,10 +98,6 @@ def _beyond(text: str) -> str:
     if not reached > tuned:
         return ""
     return f" Above S = {sparsity_text(float(tuned))} the rule is extrapolated, and with it this answer."
-
-
-def _doublings(sparsity: float) -> float:
-    return float(-np.log2(1 - sparsity))
 
 
 def tuned_texts() -> list[str]:
