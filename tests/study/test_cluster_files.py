@@ -126,7 +126,6 @@ def test_the_slurm_script_drives_a_study(tiny, text_folder, tmp_path):
     pytest.importorskip("ray", reason=NEEDS_RAY)
     study = tmp_path / "tiny.yml"
     study.write_text(tiny)
-    heard = f"trap 'touch {tmp_path}/told; exit 130' INT"
     tools = stand_ins(
         tmp_path / "tools", scontrol="echo here", hostname="echo 127.0.0.1",
         srun='while [[ "$1" == --* ]]; do shift; done; exec "$@"',

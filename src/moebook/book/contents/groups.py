@@ -53,5 +53,6 @@ def groups_in_words(text: str) -> str:
     return (
         f"- **{text_title(text)}:** the draws lie in two groups {listed(parts)}. A median there says which "
         "group is the larger, and little else; read the two as one answer that reaches from one to the "
-        "other. Each lies between two sparsities that were trained, where the misfit of the law is free to bend."
+        "other. Each lies between two sparsities that were trained, where the misfit of the law is free to "
+        "bend."
     )
