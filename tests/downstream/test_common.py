@@ -73,6 +73,9 @@ def test_a_task_of_other_questions_or_a_failed_one_is_left_out(store):
     found = common_scores(store, load_table(store.root))
     assert set(found.items) == {"wikitext2_bits", "other_bits", "recall"}
     assert found.runs["words_seen"].isna().all() and found.runs["recall"].notna().all()
+    runs = len(found.runs)
+    assert f"words: not compared: 1 of {runs} runs were asked other questions, as {record.key}" in found.notes
+    assert f"blimp: not compared: 1 of {runs} runs have no result, as {record.key}" in found.notes
 
 
 def test_runs_without_scores_and_two_texts_are_refused(store, tmp_path, make_records):
@@ -144,3 +147,21 @@ def test_a_table_that_cannot_be_read_is_refused_by_name(changes, scores, names, 
     table(**changes).to_csv(path, index=False)
     with pytest.raises(InputError, match=says.replace("(", r"\(")):
         read_scores(path, scores=scores, names=names)
+
+
+def test_what_was_read_and_left_out_is_said(tmp_path):
+    path = tmp_path / "mine.csv"
+    mine = table(seed=["", *["3"] * 29], mmlu=["", "", *["0.3"] * 28], arc=np.linspace(0, 1, 30))
+    mine = pd.concat([mine, mine.tail(2)])
+    mine.assign(status=["finished"] * 31 + ["crashed"]).to_csv(path, index=False)
+    found = read_scores(path, scores=["mmlu", "arc"])
+    assert found.notes[0] == f"{path}: 31 runs, 1 crashed left out"
+    assert {"loss <- val_loss", "experts <- num_experts", "active <- top_k"} <= set(found.notes)
+    assert "seed: is blank in 1 runs, so it is not used" in found.notes and "seed" not in found.runs
+    assert "mmlu: 2 runs without it are left out" in found.notes
+    assert found.notes[-1] == "warning: 1 rows repeat the numbers of others: copied runs count twice"
+
+
+def test_names_of_columns_are_for_tables_alone(store):
+    with pytest.raises(InputError, match="--columns: is for a table of yours"):
+        read_scores(store[0].root, names={"loss": "loss_nats"})

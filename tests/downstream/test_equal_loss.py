@@ -24,7 +24,7 @@ def study(rng, effect=0.0, of_width=0.0, noise=0.004):
                 score = 0.9 - 0.3 * loss + 0.05 * loss**2 + effect * k + of_width * np.log2(width)
                 rows.append(
                     {"loss_nats": loss, "sparsity": sparsity, "width": width, "seed": 0,
-                     "compute_flops": budget * (1 + rng.uniform(0, 1e-3)),
+                     "compute_flops": budget * (1 + rng.uniform(-0.05, 0.05)),
                      "score": score + rng.normal(0, noise)}
                 )  # fmt: skip
     return pd.DataFrame(rows)
@@ -110,3 +110,10 @@ def test_what_cannot_be_asked_is_refused_by_name(change, beside, says):
     runs = runs.assign(**change).drop(columns=dropped)
     with pytest.raises(InputError, match=says):
         at_equal_loss(runs, "score", beside)
+
+
+def test_a_single_dense_run_is_nothing_to_compare_with():
+    runs = study(np.random.default_rng(3))
+    one = runs[(runs["sparsity"] > 0) | (runs.index == 0)]
+    with pytest.raises(InputError, match="sparsity: 0: a single run is this dense"):
+        at_equal_loss(one, "score")

@@ -58,6 +58,7 @@ def downstream(
     if len(set(asked)) < len(asked):
         raise InputError(f"--score: {score}: names a score twice")
     found = read_scores(runs, text, asked, parse_columns(columns))
+    typer.echo("\n  ".join(found.notes), err=True)
     if not (names := asked or list(found.items)):
         raise InputError(f"{runs}: scores: no task has the same questions in all runs")
     answers = [_answer(found, name, interval) for name in names]

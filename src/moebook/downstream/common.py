@@ -7,6 +7,7 @@ all items would compare other questions. So only the common items count.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -68,10 +69,12 @@ SCORES = (
 @dataclass(frozen=True)
 class CommonScores:
     """runs: rows of a run table, the columns of SCORES over the common items; items: {score: [runs, items]},
-    1 or 0 for right or wrong, or bits a byte, the mean of a row being the run's score."""
+    1 or 0 for right or wrong, or bits a byte, the mean of a row being the run's score; notes: what was read
+    from what, and what was left out, in lines for people."""
 
     runs: pandas.DataFrame
     items: dict[str, np.ndarray]
+    notes: tuple[str, ...] = ()
 
     def units(self, score: str) -> np.ndarray | None:
         """Which unit each item of a score belongs to [items]; None where there are no items."""
@@ -97,18 +100,30 @@ def common_scores(store: Store, table: pandas.DataFrame) -> CommonScores:
         raise InputError(f"{store.records}: scores: no run of these is scored; see a study's `scores`")
     records = [found[key] for key in rows["key"]]
     files = [store.items(record) for record in records]
+    why_not = {task: _why_not(records, task) for task in dict.fromkeys(score.task for score in SCORES)}
     items = {
         score.name: _common(score, records, [file[score.task] for file in files])
         for score in SCORES
-        if _same_pool(records, score.task)
+        if not why_not[score.task]
     }
     columns = {s.name: items[s.name].mean(axis=1) if s.name in items else np.nan for s in SCORES}
-    return CommonScores(rows.assign(**columns), items)
+    unscored = len(done) - len(rows)
+    notes = [f"{len(rows)} runs with scores" + (f", {unscored} without left out" if unscored else "")]
+    notes += [f"{name}: {found.shape[1]} items that all were asked" for name, found in items.items()]
+    notes += [f"{task}: not compared: {why}" for task, why in why_not.items() if why]
+    return CommonScores(rows.assign(**columns), items, tuple(notes))
 
 
-def _same_pool(records: list[Record], task: str) -> bool:
+def _why_not(records: list[Record], task: str) -> str:
+    """Why a task cannot be compared over these runs, with a run to look at; empty where it can."""
     entries = [record.scores["tasks"].get(task, {}) for record in records]
-    return all(e.get("status") == "done" for e in entries) and len({e["pool"] for e in entries}) == 1
+    lacking = [r.key for r, e in zip(records, entries, strict=True) if e.get("status") != "done"]
+    if lacking:
+        return f"{len(lacking)} of {len(records)} runs have no result, as {lacking[0]}"
+    usual = Counter(entry["pool"] for entry in entries).most_common(1)[0][0]
+    if other := [r.key for r, e in zip(records, entries, strict=True) if e["pool"] != usual]:
+        return f"{len(other)} of {len(records)} runs were asked other questions, as {other[0]}"
+    return ""
 
 
 def _common(score: Score, records: list[Record], files: list[np.ndarray]) -> np.ndarray:

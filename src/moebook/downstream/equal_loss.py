@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from moebook.bayes.doubts import budgets
 from moebook.downstream.regression import Coefficient, regress
 from moebook.errors import InputError
 
@@ -111,6 +112,11 @@ def at_equal_loss(
     loss, y = runs["loss_nats"].to_numpy(float), runs[score].to_numpy(float)
     sparsity = runs["sparsity"].to_numpy(float)
     if np.ptp(sparsity) == 0:
+        if len(runs) == 1:
+            raise InputError(
+                f"runs: sparsity: {sparsity[0]:g}: a single run is this dense: two or more, of different "
+                "losses, are needed to compare with"
+            )
         raise InputError(
             f"runs: sparsity: {sparsity[0]:g}: the same in all {len(runs)} runs whose losses models of the "
             "least sparsity reach"
@@ -147,7 +153,7 @@ def _held(runs: pandas.DataFrame, beside: str) -> list[np.ndarray]:
         return []
     values = runs[BESIDE[beside]].to_numpy(float)
     if beside == "budget":
-        values = np.array([float(f"{c:.1e}") for c in values])
+        values = budgets(values)  # computation scatters around what was meant
     return [(values == value).astype(float) for value in np.unique(values)[1:]]
 
 

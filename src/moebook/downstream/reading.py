@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +31,18 @@ def read_scores(
     names: {quantity: column} of a file, for those of FIELDS that are not recognised by their name. Raises
     InputError naming file, row and column.
     """
-    rows, source, _ = read_runs(table, text)
+    rows, source, excluded = read_runs(table, text)
+    left_out = "".join(f", {count} {status} left out" for status, count in excluded.items())
+    first = f"{source}: {len(rows)} runs{left_out}"
     if table.is_dir():
+        if names:
+            raise InputError(f"{source}: --columns: is for a table of yours; records have names of their own")
         for name in scores:
             if name not in {score.name for score in SCORES}:
                 known = ", ".join(score.name for score in SCORES)
                 raise InputError(f"{source}: --score: {name}: no such score; there are {known}")
-        return common_scores(Store(table), rows)
+        found = common_scores(Store(table), rows)
+        return replace(found, notes=(first, *found.notes))
     if not scores:
         there = ", ".join(map(str, rows.columns))
         raise InputError(f"{source}: --score: missing: which columns are scores? there are {there}")
@@ -45,14 +51,20 @@ def read_scores(
         known = ", ".join(map(called, FIELDS))
         raise InputError(f"{source}: --columns: {min(unknown)}: is read by no score; there are {known}")
     found = resolve(rows, FIELDS, names, source)
+    notes = [first, *(f"{called(field)} <- {column}" for field, column in found.items())]
     if "sparsity" not in found and not {"experts", "active"} <= set(found):
         raise InputError(f"{source}: sparsity: no column for it, nor for experts and active")
     if LOSS not in found:
         raise InputError(f"{source}: loss: no column for it; --columns loss=COLUMN")
+    needed = {LOSS, "sparsity"} if "sparsity" in found else {LOSS, "experts", "active"}
     numbers = {}
     for field, column in found.items():
         unit = scale_of(field, column, rows[column], source)
-        numbers[field] = _numbers(rows, column, source, blank=False) * unit
+        values = _numbers(rows, column, source, blank=field not in needed) * unit
+        if np.isnan(values).any():
+            notes.append(f"{called(field)}: is blank in {np.isnan(values).sum()} runs, so it is not used")
+        else:
+            numbers[field] = values
     if "sparsity" not in numbers:
         experts = numbers["experts"]  # a dense model is often given no expert at all
         numbers["sparsity"] = np.where(
@@ -73,7 +85,12 @@ def read_scores(
             field = next(called(f) for f, column in found.items() if column == name)
             raise InputError(f"{source}: --score: {name}: is the {field}, and no score beside it")
         numbers[name] = _numbers(rows, name, source, blank=True)
-    return CommonScores(pd.DataFrame(numbers), {})
+        if blank := int(np.isnan(numbers[name]).sum()):
+            notes.append(f"{name}: {blank} runs without it are left out")
+    runs = pd.DataFrame(numbers)
+    if copies := int(runs.duplicated().sum()):
+        notes.append(f"warning: {copies} rows repeat the numbers of others: copied runs count twice")
+    return CommonScores(runs, {}, tuple(notes))
 
 
 def _numbers(rows: pd.DataFrame, column: str, source: str, blank: bool) -> np.ndarray:
