@@ -66,10 +66,10 @@
       const x = frame(svg, "loss at the best size (nats per byte)", data.top);
       const floor = Math.min(...low), ceiling = Math.max(...high), span = ceiling - floor || 1;
       const y = (loss) => H - BOTTOM - 6 - (H - BOTTOM - TOP - 12) * (loss - floor) / span;
-      for (let i = 0; i <= 4; i++) {
-        const tick = floor + span * i / 4;
-        node(svg, "line", { class: "grid", x1: LEFT, x2: W - RIGHT, y1: y(tick), y2: y(tick) });
-        node(svg, "text", { x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end" }, tick.toFixed(2));
+      const step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5].find((each) => span / each < 6) || 1;
+      for (let n = Math.ceil(floor / step); n * step <= ceiling; n++) {
+        node(svg, "line", { class: "grid", x1: LEFT, x2: W - RIGHT, y1: y(n * step), y2: y(n * step) });
+        node(svg, "text", { x: LEFT - 6, y: y(n * step) + 4, "text-anchor": "end" }, (n * step).toFixed(2));
       }
       const points = (values) => values.map((value, i) => `${x(data.x[i]).toFixed(1)},${y(value).toFixed(1)}`);
       node(svg, "polygon", { class: "band", points: [...points(high), ...points(low).reverse()].join(" ") });

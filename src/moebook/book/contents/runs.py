@@ -92,7 +92,7 @@ def texts_in_words(table: pandas.DataFrame) -> str:
         longest = int(profiles.done_runs(table, text)["tokens"].max())
         lines.append(
             f"- **{text_title(text)}**" + (f": {WHAT[text]}. " if text in WHAT else ": ")
-            + f"The longest run reads {count_text(longest)} bytes of it. Held out are "
+            + f"The longest run of the study reads {count_text(longest)} bytes of it. Held out are "
             f"{count_text(measures['heldout_tokens'])} bytes in {measures['heldout_documents']} documents."
         )
     recipe = Recipe(**next(each.recipe for each in records if each.done and not each.purpose))
