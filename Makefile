@@ -1,6 +1,6 @@
 # make reproduce   retrain the quick study, refit the posteriors, render the book, compare with what is committed
 # make test        run the tests
-# make extras      install Ray and datasets too, so that no test of them is skipped
+# make extras      install Ray, datasets and polars too, so that no test of them is skipped
 # make bench       measure how fast this machine trains and fits, beside the limit and peers; leave it alone meanwhile
 # All set themselves up first, in .venv, from requirements.lock. Needed beforehand: make and Python 3.11 or newer.
 
