@@ -127,3 +127,13 @@ def test_a_dense_model_that_still_improves_with_size_is_said_to(record_store, mo
     assert "is the largest that was tried (width 48)" in answers.dense_open("packages", 3e11)
     table.loc[dense, "loss_nats"] = 3 + (table.loc[dense, "width"] / 24 - 1) ** 2
     assert answers.dense_open("packages", 3e11) == ""
+
+
+def test_a_lowest_point_without_a_law_that_the_posterior_excludes_is_said(monkeypatch):
+    for centre, says in ((0.99, "It lies below"), (0.90, "It lies above"), (0.965, "")):
+        star = np.full((500, 2), centre) + np.linspace(-0.009, 0.009, 500)[:, None]
+        curve = replace(made_curve(star), compute_flops=np.array([3e11, 1e12]))
+        monkeypatch.setattr(answers, "answer", lambda text, curve=curve: curve)
+        said = answers.without_a_law("english")
+        assert (says in said) if says else ("It lies" not in said)
+        assert f"at 10¹² FLOPs (posterior {centre:.3f})" in said

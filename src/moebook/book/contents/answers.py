@@ -12,7 +12,7 @@ import numpy as np
 from moebook.book import profiles
 from moebook.book.contents.curves import Curve, answer, fitted_budgets, posterior
 from moebook.book.contents.runs import run_table, text_title, texts
-from moebook.book.say import likelihood_rule
+from moebook.book.say import likelihood_rule, listed
 from moebook.figures import live, page
 from moebook.figures import optimum as figures
 from moebook.figures.style import count_text, flops_text, percent, sparsity_text
@@ -172,13 +172,17 @@ def without_a_law(text: str) -> str:
     """What a parabola through the losses alone says of S*, beside the posterior's medians; Markdown."""
     found = answer(text)
     best = profiles.best_sizes(profiles.cells(profiles.done_runs(run_table(), text)))
-    parts = []
+    parts, outside = [], []
     for index, budget in enumerate(found.compute_flops):
         bare = profiles.parabola_sparsity(best, float(budget))
-        median = float(np.median(found.sparsity_star[:, index]))
+        low, median, high = np.quantile(found.sparsity_star[:, index], [0.05, 0.5, 0.95])
         says = "has no lowest point inside" if bare is None else f"{bare:.3f}"
         parts.append(f"{says} at {flops_text(float(budget))} FLOPs (posterior {median:.3f})")
-    return f"- **{text_title(text)}:** {', '.join(parts)}."
+        if bare is not None and not low <= bare <= high:
+            side = "below" if bare < low else "above"
+            outside.append(f"{side} the 90 % interval at {flops_text(float(budget))} ({low:.3f} to {high:.3f})")
+    apart = f" It lies {listed(outside)}." if outside else ""
+    return f"- **{text_title(text)}:** {', '.join(parts)}.{apart}"
 
 
 def price(text: str) -> str:
