@@ -179,8 +179,8 @@ def without_a_law(text: str) -> str:
         says = "has no lowest point inside" if bare is None else f"{bare:.3f}"
         parts.append(f"{says} at {flops_text(float(budget))} FLOPs (posterior {median:.3f})")
         if bare is not None and not low <= bare <= high:
-            side = "below" if bare < low else "above"
-            outside.append(f"{side} the 90 % interval at {flops_text(float(budget))} ({low:.3f} to {high:.3f})")
+            where = f"the 90 % interval at {flops_text(float(budget))} ({low:.3f} to {high:.3f})"
+            outside.append(f"{'below' if bare < low else 'above'} {where}")
     apart = f" It lies {listed(outside)}." if outside else ""
     return f"- **{text_title(text)}:** {', '.join(parts)}.{apart}"
 
