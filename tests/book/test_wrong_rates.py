@@ -29,8 +29,8 @@ def test_the_losses_that_are_fitted_are_those_of_the_rule_and_nothing_else_chang
 def made(medians):
     """An optimum whose interval is .9 to .98 and whose median is that of its factor."""
 
-    def optimum(fit, compute_flops):
-        return SimpleNamespace(interval=lambda level: (0.9, 0.98), median=lambda: medians[fit])
+    def optimum(text, factor, compute_flops):
+        return SimpleNamespace(interval=lambda level: (0.9, 0.98), median=lambda: medians[factor])
 
     return optimum
 
@@ -40,10 +40,9 @@ def made(medians):
     (0.5, "leave it but at 0.5 times at 10¹² FLOPs, where it lies outside. They move it by 3.3 doublings"),
 ])  # fmt: skip
 def test_the_sentence_says_where_another_rate_would_have_answered_otherwise(monkeypatch, half, says):
-    monkeypatch.setattr("moebook.optimum.optimum", made({0.5: half, 1.0: 0.95, 2.0: 0.95}))
+    monkeypatch.setattr(wrong_rates, "_optimum", made({0.5: half, 1.0: 0.95, 2.0: 0.95}))
     monkeypatch.setattr(wrong_rates, "study_of", lambda text: "made")
     monkeypatch.setattr(wrong_rates, "fitted_budgets", lambda text: [1e12])
-    monkeypatch.setattr(wrong_rates, "at_factor", lambda text, factor: factor)
     monkeypatch.setattr(wrong_rates, "_beyond", lambda text: "")
     assert says in wrong_rates.wrong_rate_optimum_in_words("english")
 

@@ -17,6 +17,7 @@ from moebook import laws
 from moebook.bayes.discrepancy import Basis
 from moebook.errors import InputError
 from moebook.files import sha256_hex, write_atomic
+from moebook.laws.powers import Positive
 
 DRAWS_FILE = "posterior.nc"
 SUMMARY_FILE = "summary.json"
@@ -140,7 +141,7 @@ class Posterior:
         """The loss at points of any shape, for a few draws at a time; columns as in `predict`, broadcast."""
         given = {"params": params, "tokens": tokens, "sparsity": sparsity, **columns}
         checked = {name: _checked(name, given.get(name), self.law) for name in self.law.columns}
-        return Surface(self, list(np.broadcast_arrays(*checked.values())), group, discrepancy)
+        return Surface(self, list(checked.values()), group, discrepancy)
 
     def shift_of_rows(self, group: str = "posterior") -> np.ndarray:
         """What groups and covariates add to the log loss of the fitted rows [draws, rows]; [1, 1] of 0
@@ -263,26 +264,32 @@ def read_summary(folder: Path | str) -> dict[str, Any]:
 
 
 class Surface:
-    """Loss in nats of draws at fixed points: surface(slice of draws) -> [draws, *points]."""
+    """Loss in nats of draws at fixed points: surface(slice of draws) -> [draws, *points]. The columns
+    broadcast to the points; of one that is shorter, powers are taken only once."""
 
     def __init__(
         self, posterior: Posterior, columns: list[np.ndarray], group: str, discrepancy: bool
     ) -> None:
         self._law = posterior.law.at(posterior.units)
-        self._shape = columns[0].shape or (1,)
-        self._columns = self._law.in_units(posterior.units, *(column.ravel() for column in columns))
+        self._shape = np.broadcast_shapes(*(column.shape for column in columns)) or (1,)
+        short = [column.reshape((1,) * (len(self._shape) - column.ndim) + column.shape) for column in columns]
+        in_units = self._law.in_units(posterior.units, *short)
+        self._columns = [np.asarray(column).view(Positive) for column in in_units]
         self._totals = posterior.totals(group)
-        self._phi = posterior.basis(*(column.ravel() for column in columns)).T if discrepancy else None
+        full = (np.broadcast_to(column, self._shape).ravel() for column in columns)
+        self._phi = posterior.basis(*full).T if discrepancy else None
         self._weights = posterior.weights(group) if discrepancy else None
         self.draws = len(self._totals["level"])
 
     def __call__(self, draws: slice) -> np.ndarray:
         """Loss in nats [draws, *points] of these draws."""
-        totals = {name: values[draws, None] for name, values in self._totals.items()}
-        loss = self._law(self._law.from_totals(totals), *self._columns)
-        if self._phi is not None:
-            loss *= np.exp(self._weights[draws] @ self._phi)
-        return loss.reshape(-1, *self._shape)
+        over = (slice(None), *(None for _ in self._shape))
+        totals = {name: values[draws][over] for name, values in self._totals.items()}
+        loss = np.asarray(self._law(self._law.from_totals(totals), *self._columns))
+        loss = np.broadcast_to(loss, (len(loss), *self._shape))
+        if self._phi is None:
+            return loss.copy()
+        return loss * np.exp(self._weights[draws] @ self._phi).reshape(loss.shape)
 
 
 def _checked(name: str, values: Any, law: laws.Law) -> np.ndarray:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from moebook.book import profiles
-from moebook.book.contents.curves import Curve, answer, fitted_budgets, posterior
+from moebook.book.contents.curves import Curve, answer, fitted_budgets, optimum_of, posterior
 from moebook.book.contents.runs import run_table, text_title, texts
 from moebook.book.say import likelihood_rule, listed
 from moebook.figures import live, page
@@ -213,9 +213,7 @@ def dense_open(text: str, compute_flops: float) -> str:
 
 def prices_nats(text: str, compute_flops: float) -> tuple[np.ndarray, np.ndarray]:
     """Quantiles (.05, .5, .95) of what it costs to be dense, and to hold half the best E/K; nats."""
-    from moebook.optimum import optimum
-
-    found = optimum(posterior(text), compute_flops=compute_flops)
+    found = optimum_of(posterior, text, compute_flops=compute_flops)
     at = live.doublings(found.sparsity_grid)
     half = np.maximum(live.doublings(found.sparsity_star) - 1, 0)
     loss_at_half = np.array(
@@ -283,8 +281,7 @@ def spread_figure(found: Curve) -> page.Html:
 def bibtex() -> str:
     """BibTeX of the headline's answer for the first text."""
     from moebook.cite.estimate import of_optimum
-    from moebook.optimum import optimum
 
     found = answer(texts()[0])
     budget = float(found.compute_flops[found.headline_index])
-    return of_optimum(optimum(posterior(found.text), compute_flops=budget)).bibtex()
+    return of_optimum(optimum_of(posterior, found.text, compute_flops=budget)).bibtex()

@@ -5,10 +5,10 @@ Arrays of optima are [draws, budgets]; sparsities lie in [0, 1), budgets in FLOP
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from moebook.book.paths import runs_folder
 
 if TYPE_CHECKING:
     from moebook.bayes import Posterior
+    from moebook.optimum import Optimum
 
 STEP = 1.45  # about the ratio of neighbouring budgets of a slider
 BEYOND = 10.0  # how far past the largest budget the sliders go, marked as extrapolation
@@ -71,6 +72,14 @@ def posterior(text: str) -> Posterior:
     return Posterior.load(runs_folder() / "posteriors" / text)
 
 
+@cache
+def optimum_of(fit: Callable[..., Posterior], *of: Any, compute_flops: float) -> Optimum:
+    """The optimum by the posterior `fit(*of)` at a budget; several tables and sentences ask for the same."""
+    from moebook.optimum import optimum
+
+    return optimum(fit(*of), compute_flops=compute_flops)
+
+
 def fitted_budgets(text: str) -> list[float]:
     """The budgets at which this text has runs, FLOPs, rising."""
     return sorted({float(c) for c in profiles.done_runs(run_table(), text)["budget_flops"]})
@@ -106,9 +115,7 @@ def slider_budgets(budgets: Sequence[float]) -> list[float]:
 
 
 def _optima(text: str, budgets: Sequence[float]) -> Curve:
-    from moebook.optimum import optimum
-
-    found = [optimum(posterior(text), compute_flops=float(c)) for c in budgets]
+    found = [optimum_of(posterior, text, compute_flops=float(c)) for c in budgets]
     runs = fitted_budgets(text)
     profiles_nats = [np.quantile(o.loss_profile_nats, [0.05, 0.5, 0.95], axis=0) for o in found]
     return Curve(

@@ -9,7 +9,7 @@ import numpy as np
 
 from moebook.bayes import Posterior
 from moebook.book import profiles
-from moebook.book.contents.curves import fitted_budgets, posterior
+from moebook.book.contents.curves import fitted_budgets, optimum_of, posterior
 from moebook.book.contents.runs import run_table, text_title
 from moebook.figures import live, page
 from moebook.figures.style import flops_text
@@ -59,11 +59,9 @@ def hindsight_table(text: str) -> page.Html:
 
 def hindsight_in_words(text: str) -> str:
     """Whether the runs below the largest budget foresaw its optimum, in a sentence; Markdown."""
-    from moebook.optimum import optimum
-
     budget = fitted_budgets(text)[-1]
-    before = optimum(without_largest(text), compute_flops=budget)
-    after = optimum(posterior(text), compute_flops=budget)
+    before = optimum_of(without_largest, text, compute_flops=budget)
+    after = optimum_of(posterior, text, compute_flops=budget)
     low, high = before.interval(0.9)
     held = "holds" if low <= after.median() <= high else "does not hold"
     # Widths compared in doublings of the experts held for each one used.
@@ -77,10 +75,8 @@ def hindsight_in_words(text: str) -> str:
 
 
 def _both(text: str, compute_flops: float) -> dict[str, tuple[str, str, str]]:
-    from moebook.optimum import optimum
-
-    fits = (("all runs", posterior(text)), ("without the largest", without_largest(text)))
-    return {name: ends_in_words(optimum(fit, compute_flops=compute_flops)) for name, fit in fits}
+    fits = (("all runs", posterior), ("without the largest", without_largest))
+    return {name: ends_in_words(optimum_of(fit, text, compute_flops=compute_flops)) for name, fit in fits}
 
 
 def ends_in_words(found: Optimum) -> tuple[str, str, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import cache
+from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
@@ -47,10 +49,15 @@ def by_sparsity(wide: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def run_table() -> pandas.DataFrame:
-    """The whole run table."""
+    """The whole run table, read once a chapter."""
+    return _table(runs_folder()).copy()
+
+
+@cache
+def _table(folder: Path) -> pandas.DataFrame:
     from moebook.runs.table import load_table
 
-    return load_table(runs_folder())
+    return load_table(folder)
 
 
 def study_in_numbers() -> dict[str, str]:

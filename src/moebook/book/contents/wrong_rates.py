@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 from moebook.bayes import Posterior
 from moebook.book import profiles
-from moebook.book.contents.curves import fitted_budgets, posterior
+from moebook.book.contents.curves import fitted_budgets, optimum_of, posterior
 from moebook.book.contents.hindsight import ends_in_words, fit_again
 from moebook.book.contents.runs import run_table, text_title, texts
 from moebook.book.contents.tuning import TUNING, rate_rule, tuning_studies
@@ -16,6 +17,9 @@ from moebook.figures import page
 from moebook.figures.live import doublings
 from moebook.figures.style import flops_text, sparsity_text
 from moebook.study.wrong_rate import changes_nats
+
+if TYPE_CHECKING:
+    from moebook.optimum import Optimum
 
 FACTORS = (0.5, 1.0, 2.0)
 
@@ -47,15 +51,13 @@ def wrong_rate_optimum(text: str) -> page.Html:
     """S* at every budget, had every rate been half, once or twice what it was; empty where none was tuned."""
     import pandas as pd
 
-    from moebook.optimum import optimum
-
     if study_of(text) is None:
         return page.Html("")
     rows = []
     for budget in fitted_budgets(text):
         row = {"C (FLOPs)": flops_text(budget)}
         for factor in FACTORS:
-            low, middle, high = ends_in_words(optimum(at_factor(text, factor), compute_flops=budget))
+            low, middle, high = ends_in_words(_optimum(text, factor, budget))
             row[f"rate × {factor:g}"] = f"{middle} ({low} to {high})"
         rows.append(row)
     return page.table(
@@ -67,13 +69,11 @@ def wrong_rate_optimum(text: str) -> page.Html:
 
 def wrong_rate_optimum_in_words(text: str) -> str:
     """Whether the medians at other rates stay within the interval of the rates that were used; Markdown."""
-    from moebook.optimum import optimum
-
     if study_of(text) is None:
         return f"- **{text_title(text)}:** no rate was tuned, so this cannot be asked."
     outside, moves = [], []
     for budget in fitted_budgets(text):
-        found = {factor: optimum(at_factor(text, factor), compute_flops=budget) for factor in FACTORS}
+        found = {factor: _optimum(text, factor, budget) for factor in FACTORS}
         low, high = found[1.0].interval(0.9)
         at = {factor: float(doublings(each.median())) for factor, each in found.items()}
         moves += [abs(at[factor] - at[1.0]) for factor in (0.5, 2.0)]
@@ -88,6 +88,12 @@ def wrong_rate_optimum_in_words(text: str) -> str:
         f"- **{text_title(text)}:** half and twice the rates {told}. They move it by {max(moves):.1f} "
         f"doublings of $E/K$ at most.{_beyond(text)}"
     )
+
+
+def _optimum(text: str, factor: float, compute_flops: float) -> Optimum:
+    if factor == 1.0:
+        return optimum_of(posterior, text, compute_flops=compute_flops)
+    return optimum_of(at_factor, text, factor, compute_flops=compute_flops)
 
 
 def _beyond(text: str) -> str:
