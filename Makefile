@@ -1,5 +1,6 @@
 # make reproduce   retrain the quick study, refit the posteriors, render the book, compare with what is committed
-# make test        run the tests
+# make test        run the tests, but those that take long
+# make test-slow   run those
 # make extras      install Ray, datasets and polars too, so that no test of them is skipped
 # make bench       measure how fast this machine trains and fits, beside the limit and peers; leave it alone meanwhile
 # All set themselves up first, in .venv, from requirements.lock. Needed beforehand: make and Python 3.11 or newer.
@@ -12,7 +13,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS := 1
 export PYTHONHASHSEED := 0
 
-.PHONY: help setup extras reproduce test fast bench book clean
+.PHONY: help setup extras reproduce test test-slow fast bench book clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -36,7 +37,10 @@ reproduce: $(STAMP)
 	@$(BIN)/moebook reproduce
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(STAMP)
+	@$(BIN)/python -m pytest -m slow
 
 fast: $(STAMP)
 	@$(BIN)/python -m pytest -m "not slow and not browser"

@@ -127,6 +127,7 @@ def test_posteriors_of_different_rows_are_not_mixed(made):
         forecast(models, pd.DataFrame({"params": [1e8], "tokens": [1e10]}))
 
 
+@pytest.mark.slow
 def test_laws_with_different_columns_are_mixed(made, pytestconfig):
     sparse = bayes.Posterior.load(pytestconfig.rootpath / "runs" / "posteriors" / "english")
     rows = sparse.rows

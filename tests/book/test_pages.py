@@ -12,7 +12,7 @@ from moebook.book import build, chapters, posterior_folders, project_root
 
 ROOT = project_root(Path(__file__).parent)
 NAMES = chapters(ROOT)
-pytestmark = [pytest.mark.slow]
+pytestmark = [pytest.mark.browser]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,6 @@ def test_no_page_shows_a_terminals_animation(html):
         assert text.count("compiling ") <= 1, f"{name}: a spinner's lines"
 
 
-@pytest.mark.browser
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1400, 390])
 def test_pages_fit_their_window_and_ask_nobody(html, chromium, width, dark):
@@ -67,14 +66,12 @@ def test_pages_fit_their_window_and_ask_nobody(html, chromium, width, dark):
         assert outside == [], name
 
 
-@pytest.mark.browser
 def test_formulas_are_typeset_offline(html, chromium):
     chromium.open(html / "sparsity.html")
     chromium.wait_for("document.querySelectorAll('mjx-container svg').length > 10")
     assert chromium.evaluate("document.querySelectorAll('mjx-merror').length") == 0
 
 
-@pytest.mark.browser
 def test_the_slider_of_the_book_moves_its_numbers(html, chromium):
     chromium.open(html / "optimum.html")
     first = "document.querySelector('.mb-live')"

@@ -95,6 +95,7 @@ def test_parameters_and_flops_of_every_study_are_torchs(config):
     check(config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("granularity", [1, 2, 4])
 @pytest.mark.parametrize("shared", [0, 1])
 def test_parameters_and_flops_of_the_ladder_are_torchs(granularity, shared):
