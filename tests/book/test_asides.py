@@ -118,7 +118,7 @@ def test_a_written_forecast_waits_for_its_runs_and_is_judged_by_them(store):
     assert "None of the runs is made yet" in contents.forecast_before_in_words(waits)
     short = contents.forecasts_in_short()
     assert short.endswith(
-        "of 6 runs on Python source code at 3·10¹¹ FLOPs, 3 times beyond what had been fitted, 4 in their "
+        "\n- 6 runs on Python source code at 3·10¹¹ FLOPs, 3 times beyond what had been fitted: 4 in their "
         "50 % intervals and 6 in their 90 % intervals."
     )
     together = contents.forecasts_together()

@@ -45,13 +45,11 @@ def forecasts_in_short() -> str:
             beyond = float(said["compute_flops_beyond"].max())
             far = f", {beyond:.0f} times beyond what had been fitted" if beyond > 1.5 else ""
             what = f"{same}{found.done} runs on {_texts(said)} at {_budgets(said)} FLOPs{far}"
-            parts.append(f"of {what}, {listed(inside)}")
+            parts.append(f"- {what}: {listed(inside)}.")
     if not parts:
         return ""
-    return (
-        "How far can such a fit be trusted? We wrote forecasts down before their runs were made. What came "
-        f"out: {'; '.join(parts)}."
-    )
+    opening = "How far can such a fit be trusted? We wrote forecasts down before their runs were made. What came out:"
+    return "\n".join([opening, "", *parts])
 
 
 def forecasts_together() -> str:
