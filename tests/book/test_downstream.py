@@ -10,6 +10,7 @@ import pytest
 from moebook.book import contents
 from moebook.book.contents import downstream, downstream_words
 from moebook.downstream import SCORES, Coefficient, Effect
+from moebook.figures import downstream as figures
 
 WORDS = next(score for score in SCORES if score.name == "words_seen")
 BITS = next(score for score in SCORES if score.name == "other_bits")
@@ -133,3 +134,15 @@ def test_what_the_chapter_says_in_plain_words_holds():
     assert downstream_words.steadiness("english", BITS) == "steady"
     assert downstream.sparser_ahead(effects["english"]["other_bits", ""], BITS) < 0.05
     assert downstream_words.steadiness("packages", BITS) == "depends"
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_no_label_of_an_effect_figure_is_cut_off(up):
+    scores = [score for score in SCORES if score.up == up]
+    ends = {name: [(-0.15, -0.1, 0.02)] * len(scores) for name in ("loss", "loss and budget")}
+    figure = figures.at_equal_loss([score.title for score in scores], ends, scores[0].unit)
+    figure.draw_without_rendering()
+    [axes] = figure.axes
+    for text in (axes.xaxis.label, *axes.get_yticklabels(), *axes.get_xticklabels()):
+        box = text.get_window_extent()
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1, text.get_text()

@@ -70,6 +70,6 @@ def at_equal_loss(
     axes.set_yticks(rows, list(titles))
     axes.set_ylim(-0.6, len(titles) - 0.4)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(f"denser ahead  ←  {unit}  →  sparser ahead")
+    axes.set_xlabel(f"← denser ahead    sparser ahead →\n{unit}")
     figure.legend(loc="outside lower center", ncols=1)
     return figure

@@ -11,7 +11,6 @@ import numpy as np
 from moebook.book import profiles
 from moebook.book.contents.runs import run_table, text_title, texts
 from moebook.book.paths import runs_folder
-from moebook.book.say import listed
 from moebook.figures import downstream as figures
 from moebook.figures import page
 from moebook.figures.style import flops_text, percent, sparsity_text
@@ -152,7 +151,8 @@ def scores_at_equal_compute(text: str) -> page.Html:
             {"": f"{score.title} ({score.unit})", "dense": f"{first.mean():.3f}",
              "sparse": f"{second.mean():.3f}", "better by": f"{gap.mean():+.3f} ± {error:.3f}"}
         )  # fmt: skip
-    counts = listed([f"{int(chosen.sum())} run{'s' * (int(chosen.sum()) > 1)}" for chosen in pick])
+    dense_runs, sparse_runs = (int(chosen.sum()) for chosen in pick)
+    counts = "a run each" if dense_runs == sparse_runs == 1 else f"runs: {dense_runs} and {sparse_runs}"
     frame = pd.DataFrame(rows).rename(columns={"sparse": f"S = {sparsity_text(float(sparse['sparsity']))}"})
     return page.table(
         frame,

@@ -73,7 +73,8 @@ def _who(found: dict[str, Effect], score: Score, text: str) -> str:
     first, lead = _verdict(sparser[""]), max(sparser[""], 1 - sparser[""])
     told = likelihood(lead)
     if told == "undecided":
-        said = f"not resolved at equal loss (between {low:+.3f} and {high:+.3f} for the sparse model)"
+        ends = f"{low:+.3f} and {high:+.3f}".replace("-", "−")
+        said = f"not resolved at equal loss (between {ends} for the sparse model)"
     else:
         said = f"{told} ({percent(lead)}) the {first} of two models is ahead, by {by} or so"
     others: dict[str, list[str]] = {}

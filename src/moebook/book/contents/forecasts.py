@@ -48,8 +48,8 @@ def forecasts_in_short() -> str:
             parts.append(f"- {what}: {listed(inside)}.")
     if not parts:
         return ""
-    opening = "How far can such a fit be trusted? We wrote forecasts down before their runs were made. What came out:"
-    return "\n".join([opening, "", *parts])
+    opening = "How far can such a fit be trusted? We wrote forecasts down before their runs were made."
+    return "\n".join([f"{opening} What came out:", "", *parts])
 
 
 def forecasts_together() -> str:
