@@ -37,7 +37,7 @@ def made(medians):
 
 @pytest.mark.parametrize("half, says", [
     (0.92, "leave the median inside the interval at every budget. They move it by 0.7 doublings"),
-    (0.5, "leave it but at 0.5 times at 10¹² FLOPs, where it lies outside. They move it by 3.3 doublings"),
+    (0.5, "inside the interval, but for 0.5 times at 10¹² FLOPs, where it lies outside. They move it by 3.3"),
 ])  # fmt: skip
 def test_the_sentence_says_where_another_rate_would_have_answered_otherwise(monkeypatch, half, says):
     monkeypatch.setattr(wrong_rates, "_optimum", made({0.5: half, 1.0: 0.95, 2.0: 0.95}))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from moebook.figures.page import Html
 from moebook.figures.style import unbroken
 
 if TYPE_CHECKING:
@@ -22,10 +23,12 @@ def say(values: Mapping[str, str | int]) -> None:
         glue(name, unbroken(str(value)), display=False)
 
 
-def prose(text: str) -> Markdown:
-    """Markdown to show; no line breaks before a %."""
+def prose(text: str) -> Markdown | Html:
+    """Markdown to show, no line breaks before a %; nothing for no text (Markdown would show its type)."""
     from IPython.display import Markdown
 
+    if not text.strip():
+        return Html("")
     return Markdown(unbroken(text))
 
 

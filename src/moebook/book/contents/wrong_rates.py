@@ -82,11 +82,11 @@ def wrong_rate_optimum_in_words(text: str) -> str:
     told = (
         "leave the median inside the interval at every budget"
         if not outside
-        else f"leave it but at {listed(outside)}, where it lies outside"
+        else f"leave the median inside the interval, but for {listed(outside)}, where it lies outside"
     )
     return (
         f"- **{text_title(text)}:** half and twice the rates {told}. They move it by {max(moves):.1f} "
-        f"doublings of $E/K$ at most.{_beyond(text)}"
+        f"doublings of *E*/*K* at most.{_beyond(text)}"
     )
 
 
