@@ -129,7 +129,7 @@ def test_the_slurm_script_drives_a_study(tiny, text_folder, tmp_path):
     tools = stand_ins(
         tmp_path / "tools", scontrol="echo here", hostname="echo 127.0.0.1",
         srun='while [[ "$1" == --* ]]; do shift; done; exec "$@"',
-        moebook=f'exec {sys.executable} -m moebook "$@"',
+        moebook=f'exec {shlex.quote(sys.executable)} -m moebook "$@"',
     )  # fmt: skip
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
