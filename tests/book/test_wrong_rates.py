@@ -23,7 +23,6 @@ def test_the_losses_that_are_fitted_are_those_of_the_rule_and_nothing_else_chang
     assert sorted(found.rows["params"]) == sorted(runs["params"])
     ours, stored = found.summary["ingredients"], posterior("english").summary["ingredients"]
     assert {name for name in ours if ours[name] != stored[name]} == {"data"}
-    assert wrong_rates.at_factor("english", 1.0) is posterior("english")
 
 
 def made(medians):

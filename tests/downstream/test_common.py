@@ -136,7 +136,7 @@ def test_a_table_of_somebodys_own_is_read_by_its_names(tmp_path):
     ({}, [], {}, "--score: missing: which columns are scores"),
     ({}, ["arc"], {}, "--score: arc: no such column"),
     ({}, ["val_loss"], {}, "--score: val_loss: is the loss"),
-    ({"mmlu": "good"}, ["mmlu"], {}, "row 1: mmlu: 'good': must be a number"),
+    ({"mmlu": "good"}, ["mmlu"], {}, "row 1: mmlu: 'good' is text: must be a number"),
     ({"val_loss": ["", *["2.5"] * 29]}, ["mmlu"], {}, "row 1: val_loss: is blank"),
     ({"top_k": 0}, ["mmlu"], {}, "row 1: sparsity: 1: must lie in"),
     ({}, ["mmlu"], {"widht": "d_model"}, "--columns: widht: is read by no score"),
@@ -156,8 +156,10 @@ def test_what_was_read_and_left_out_is_said(tmp_path):
     mine.assign(status=["finished"] * 31 + ["crashed"]).to_csv(path, index=False)
     found = read_scores(path, scores=["mmlu", "arc"])
     assert found.notes[0] == f"{path}: 31 runs, 1 crashed left out"
-    assert {"loss <- val_loss", "experts <- num_experts", "active <- top_k"} <= set(found.notes)
-    assert "seed: is blank in 1 runs, so it is not used" in found.notes and "seed" not in found.runs
+    assert "experts <- num_experts: 1 to 64, 3 values" in found.notes
+    assert "active <- top_k: 1, the same in every row" in found.notes
+    assert "seed: is blank in 1 runs, so it is not used as their seed" in found.notes
+    assert "seed" not in found.runs
     assert "mmlu: 2 runs without it are left out" in found.notes
     assert found.notes[-1] == "warning: 1 rows repeat the numbers of others: copied runs count twice"
 

@@ -1,9 +1,12 @@
 """Every law is the same, but for rounding, where powers of its columns are taken by logarithms."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from moebook import laws
+from moebook.bayes import Posterior
 from moebook.laws.powers import Positive
 
 
@@ -25,10 +28,6 @@ def test_a_square_of_what_is_negative_stays_a_square():
 
 def test_columns_of_fewer_points_broadcast_over_the_surface():
     """Points of a grid are the points one by one, the misfit among them."""
-    from pathlib import Path
-
-    from moebook.bayes import Posterior
-
     posterior = Posterior.load(Path(__file__).parents[2] / "runs" / "posteriors" / "packages")
     params, tokens, sparsity = np.geomspace(1e4, 1e6, 3)[None, :], 2e6, np.array([0, 3 / 4])[:, None]
     surface = posterior.surface(params, tokens, sparsity)(slice(0, 5))

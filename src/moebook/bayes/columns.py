@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import log
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from moebook.errors import InputError
@@ -95,6 +96,11 @@ class Found:
     high: float
     distinct: int
     scale: float = 1.0
+
+    @classmethod
+    def of(cls, field: str, column: str, values: np.ndarray, scale: float = 1.0) -> Found:
+        """What was found in a column; values [rows] in the quantity's own unit."""
+        return cls(field, column, float(values.min()), float(values.max()), len(np.unique(values)), scale)
 
     def text(self) -> str:
         """`params <- N: 1.2e+06 to 3.4e+08, 7 values`."""

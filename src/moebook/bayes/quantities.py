@@ -15,6 +15,7 @@ from moebook.bayes.reading import numbered
 from moebook.errors import InputError
 from moebook.laws import Law
 
+BLANK = "is blank"
 #: Counts of the FLOPs of a token, forward and backward, that need no column of their own.
 SIX_N, SIX_N_ACTIVE = "6N", "6NA"
 #: What a quantity is made from where no column gives it.
@@ -103,8 +104,7 @@ def take_points(
 
     def add(name: str, column: str, numbers: np.ndarray, scale: float = 1.0) -> None:
         values[name] = numbers
-        ends = float(numbers.min()), float(numbers.max())
-        found.append(Found(name, column, *ends, len(np.unique(numbers)), scale))
+        found.append(Found.of(name, column, numbers, scale))
 
     rows = numbered(table)
     for name, column in columns.items():
@@ -175,7 +175,7 @@ def without_blanks(
     read = [column for name, column in columns.items() if name in needed]
     blank = pd.Series(False, table.index)
     for column in read:
-        blank |= table[column].map(lambda cell: _number(cell)[1] == "is blank")
+        blank |= table[column].map(lambda cell: number(cell)[1] == BLANK)
     if blank.all():
         raise InputError(f"{source}: every row has a blank among {', '.join(read)}")
     return table[~blank], int(blank.sum())
@@ -185,7 +185,7 @@ def _read(cells: pd.Series, name: str, column: str, rows: list[int], source: str
     """A column as finite float64 in its quantity's range; the first cell that is none is refused."""
     values = np.empty(len(cells))
     for i, cell in enumerate(cells):
-        value, wrong = _number(cell)
+        value, wrong = number(cell)
         if not wrong and name == "sparsity":
             percent = " (a share, not percent)" if 1 < value <= 100 else ""
             wrong = "" if 0 <= value < 1 else f"must lie in [0, 1){percent}"
@@ -200,18 +200,18 @@ def _read(cells: pd.Series, name: str, column: str, rows: list[int], source: str
     return values
 
 
-def _number(cell: Any) -> tuple[float, str]:
-    """(value, what is wrong with it or empty)."""
+def number(cell: Any) -> tuple[float, str]:
+    """(value, what is wrong with it or empty): BLANK, or a sentence that says what it must be."""
     if isinstance(cell, str):
         if not cell.strip():
-            return np.nan, "is blank"
+            return np.nan, BLANK
         try:
             value = float(cell.replace("_", "?"))  # Python would read 1_000
         except ValueError:
             return np.nan, f"{cell!r} is text: must be a number{_hint(cell)}"
     else:
         if pd.api.types.is_scalar(cell) and pd.isna(cell):
-            return np.nan, "is blank"
+            return np.nan, BLANK
         if isinstance(cell, (bool, np.bool_)):
             return np.nan, f"{cell}: must be a number"
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,11 @@ import pandas as pd
 from moebook.bayes.reading import finished, of_one_text, read_table
 from moebook.errors import InputError
 from moebook.runs.table import load_table
+
+
+def left_out(excluded: Mapping[str, int]) -> str:
+    """`, 3 failed left out`, to stand behind a count of runs; empty where none was."""
+    return "".join(f", {count} {status} left out" for status, count in excluded.items())
 
 
 def read_runs(table: Path, text: str) -> tuple[pd.DataFrame, str, dict[str, int]]:

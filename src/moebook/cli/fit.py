@@ -167,9 +167,10 @@ def refuse_other(out: Path, expected: str, force: bool) -> None:
 
 def say_reading(asked: Request, excluded: dict[str, int], why: str = "") -> None:
     """Which column became what, what was derived, what is odd: on standard error, before the long work."""
+    from moebook.bayes.stored import left_out
+
     rows = asked.rows
-    left_out = "".join(f", {count} {status} left out" for status, count in excluded.items())
-    lines = [f"{rows.source}: {len(rows)} runs{left_out}"]
+    lines = [f"{rows.source}: {len(rows)} runs{left_out(excluded)}"]
     lines += [f"  {found.text()}" for found in rows.points.found]
     lines += [f"  {line}" for line in rows.points.derived]
     lines += [f"law: {asked.law.name}{f' ({why})' if why else ''}"]
@@ -181,6 +182,7 @@ def show(summary: dict[str, Any], out: Path) -> None:
     """The estimates, the gates and the verdict, for people."""
     from moebook.bayes.checks import extremes
     from moebook.bayes.sensitivity import COUNTS_FROM
+    from moebook.bayes.stored import left_out
     from moebook.cite import in_digits
     from moebook.cli.tables import print_table
 
@@ -194,7 +196,6 @@ def show(summary: dict[str, Any], out: Path) -> None:
              for g in summary["gates"]]  # fmt: skip
     print_table(("gate", "must be", "worst", "at", ""), gates, left=2)
     check = summary["checks"]["posterior_predictive"]
-    left_out = "".join(f", {count} {status} left out" for status, count in summary["excluded"].items())
     covered = f"90 % intervals cover {100 * check['coverage']['90']:.0f} % of them"
     if moved := summary.get("sensitivity"):
         names = [name for name, found in moved.items() if found["prior"] > COUNTS_FROM]
@@ -206,7 +207,7 @@ def show(summary: dict[str, Any], out: Path) -> None:
         listed = ", ".join(f"{name} (p {p:.3f})" for name, p in odd.items())
         typer.echo(f"warning: something is left over, which data made by the model seldom show: {listed}")
     typer.echo(
-        f"{summary['rows']} runs{left_out}; {covered}.\n"
+        f"{summary['rows']} runs{left_out(summary['excluded'])}; {covered}.\n"
         f"{summary['law']}: {summary['status']}; identity {summary['identity']}\n"
         f"stored in {out}; to look at: {out / 'report.html'}"
     )

@@ -34,7 +34,7 @@ def print_table(names: Sequence[str], rows: Iterable[Sequence[str]], left: int, 
 
     console = Console(markup=False, emoji=False)  # a name of the user's may look like either
     if not console.is_terminal:
-        console = Console(markup=False, emoji=False, width=max(200, console.width))
+        console.width = max(200, console.width)
     rows = list(rows)
     if len(rows) > LONG:
         console.file.write("\n".join(_plain(names, rows, left)) + "\n")

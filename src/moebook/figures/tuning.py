@@ -26,7 +26,8 @@ def loss_by_rate(
     figure, axes = new_figure(3.4, 2.9)
     looks = of_sparsity(list(sparsities))
     tried = [rate for rates, _ in lines.values() for rate in rates]
-    ticks = [rate for rate in 1e-3 * 2.0 ** np.arange(-6, 12) if 0.99 * min(tried) < rate < 1.01 * max(tried)]
+    doubled = 1e-3 * 2.0 ** np.arange(-6, 12)  # all that were tried would stand on each other
+    ticks = [rate for rate in doubled if 0.99 * min(tried) < rate < 1.01 * max(tried)] or sorted(set(tried))
     for sparsity, (rates, losses_nats) in sorted(lines.items()):
         color, marker = looks[float(sparsity)]
         axes.plot(

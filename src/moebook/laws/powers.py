@@ -14,7 +14,7 @@ class Positive(np.ndarray):
     rounding. As in `np.ones(3).view(Positive)`.
     """
 
-    def __pow__(self, exponent: Any, modulo: None = None) -> np.ndarray:
+    def __pow__(self, exponent: Any) -> np.ndarray:
         if np.ndim(exponent) == 0:  # a square may be of a number that is negative
             return np.power(self, exponent)
         return np.exp(exponent * np.log(self))

@@ -40,8 +40,6 @@ def study_of(text: str) -> str | None:
 @cache
 def at_factor(text: str, factor: float) -> Posterior:
     """The stored fit made again with the losses that the runs would have had at `factor` times their rate."""
-    if factor == 1.0:
-        return posterior(text)
     runs = profiles.done_runs(run_table(), text)
     moved = runs["loss_nats"] + changes_nats(rate_rule(study_of(text)), runs, factor)
     return fit_again(text, runs.assign(loss_nats=moved), f"at {factor:g} times its rates")
